@@ -1,0 +1,62 @@
+"""What the demo and the tests need beside the operator: an S3 store and a Prometheus, as pods in the cluster."""
+
+import re
+from pathlib import Path
+
+from hack.cluster import binaries, images
+from hack.cluster.backend import Cluster
+from hack.cluster.process import ClusterError, output
+from hack.cluster.progress import step
+from hack.cluster.settings import IMAGE_PREFIX, LOCAL_NAMESPACE, NODE_PORTS, OPERATOR_NAMESPACE, ROOT
+
+MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
+CHART = ROOT / "charts" / "retune"
+RESTRICTED = """apiVersion: v1
+kind: Namespace
+metadata:
+  name: {name}
+  labels: {{pod-security.kubernetes.io/enforce: restricted}}
+"""
+
+
+def apply(cluster: Cluster) -> None:
+    """Applies hack/manifests and waits until S3 and Prometheus are ready."""
+    references = images.ensure(cluster, sorted(NODE_PORTS))
+    kubectl = _kubectl(cluster)
+    with step("S3 and Prometheus", about=15):
+        output([*kubectl, "apply", "-f", "-"], stdin=RESTRICTED.format(name=LOCAL_NAMESPACE))
+        for manifest in sorted(MANIFESTS.glob("*.yaml")):
+            output([*kubectl, "apply", "-f", "-"], stdin=_with_images(manifest.read_text(), references))
+        for name in NODE_PORTS:
+            rollout = ["rollout", "status", f"deployment/{name}", "--namespace", LOCAL_NAMESPACE, "--timeout", "180s"]
+            output([*kubectl, *rollout])
+
+
+def install(cluster: Cluster) -> None:
+    """Installs the operator with its chart, or upgrades it, and waits until it is ready."""
+    if not CHART.is_dir():
+        raise ClusterError(f"there is no chart in {CHART}")
+    references = images.noted()
+    helm: list[str | Path] = [binaries.path("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install"]
+    helm += ["retune", CHART, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "180s"]
+    for name in ("operator", "trainer"):
+        if name not in references:
+            raise ClusterError(f"the image {name} has not been built: run `make images`")
+        helm += ["--set", f"{name}.image={references[name]}"]
+    with step("installing the operator", about=15):
+        output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
+        output(helm)
+
+
+def endpoint(cluster: Cluster, name: str) -> str:
+    """The address at which this machine reaches `s3` or `prometheus`."""
+    return f"http://{cluster.node_address()}:{NODE_PORTS[name]}"
+
+
+def _kubectl(cluster: Cluster) -> list[str | Path]:
+    return [binaries.path("kubectl"), "--kubeconfig", cluster.kubeconfig]
+
+
+def _with_images(manifest: str, references: dict[str, str]) -> str:
+    """The manifests name images without a tag; the tag is a hash that only the build knows."""
+    return re.sub(rf"(image: {IMAGE_PREFIX}/)(\S+)", lambda match: f"image: {references[match[2]]}", manifest)

@@ -1,0 +1,82 @@
+"""Which examples each step sees, decided before the first: a pure function of lengths, settings and seed.
+
+So a resumed training continues exactly where the killed one was, and tokens are counted without asking the device.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from retune_trainer.config import Training
+
+# Batches are cut from this many steps' worth of shuffled examples, sorted by length: little padding, still random.
+WINDOW = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`order` lists examples; each step takes the next `micro * accumulation` of them."""
+
+    order: tuple[int, ...]
+    micro: int
+    accumulation: int
+    # Real tokens of each step.
+    tokens: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return len(self.tokens)
+
+    @property
+    def batch(self) -> int:
+        """Examples a step."""
+        return self.micro * self.accumulation
+
+
+def _epochs(lengths: Sequence[int], batch: int, seed: int) -> Iterator[int]:
+    """Examples without end, every one once an epoch, in batches of like lengths."""
+    rng = random.Random(seed)  # noqa: S311
+    carried: list[int] = []
+    while True:
+        rows = list(range(len(lengths)))
+        rng.shuffle(rows)
+        # What did not fill a batch of the last epoch comes first, so that every batch is cut from whole windows.
+        rows = carried + rows
+        usable = len(rows) // batch * batch
+        carried = rows[usable:]
+        batches = []
+        for start in range(0, usable, batch * WINDOW):
+            window = sorted(rows[start : min(start + batch * WINDOW, usable)], key=lambda row: (lengths[row], row))
+            batches += [window[cut : cut + batch] for cut in range(0, len(window), batch)]
+        rng.shuffle(batches)
+        for each in batches:
+            yield from each
+
+
+def make(lengths: Sequence[int], training: Training, *, max_micro_tokens: int) -> Plan:
+    """Plan a training.
+
+    `batchTokens` counts real tokens: a step takes as many examples as have that many on average. They are fed in
+    micro-batches of at most `max_micro_tokens` (padding counted, for that is what takes memory).
+    """
+    count = len(lengths)
+    mean = sum(lengths) / count
+    batch = min(count, max(1, round(training.batch_tokens / mean)))
+    accumulation = math.ceil(batch * max(lengths) / max_micro_tokens)
+    accumulation = min(batch, max(1, accumulation))
+    micro = math.ceil(batch / accumulation)
+    # The batch is the largest multiple that is not above what was asked for, as far as one example a time allows.
+    accumulation = max(1, batch // micro)
+    batch = micro * accumulation
+    if training.max_steps is not None:
+        steps = training.max_steps
+    else:
+        steps = max(1, math.ceil((training.epochs if training.epochs is not None else 1) * count / batch))
+    source = _epochs(lengths, batch, training.seed)
+    order = tuple(next(source) for _ in range(steps * batch))
+    tokens = tuple(sum(lengths[row] for row in order[s * batch : (s + 1) * batch]) for s in range(steps))
+    return Plan(order, micro, accumulation, tokens)

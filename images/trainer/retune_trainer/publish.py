@@ -1,0 +1,94 @@
+"""Puts the adapter, the report and, last, the manifest into the store. What has no manifest does not exist."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from retune_trainer import versions
+from retune_trainer.attempts import MANIFEST, Attempts
+from retune_trainer.config import RunConfig
+from retune_trainer.errors import InputError, StoreError
+from retune_trainer.log import say
+from retune_trainer.result import Result, succeeded
+from retune_trainer.stores import Store
+from retune_trainer.stores.base import sha256_file, sha256_lines
+
+
+def describe(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of every file in a folder."""
+    return {
+        path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    }
+
+
+def digest_of(files: dict[str, dict[str, Any]]) -> str:
+    """sha256 over the sorted `name sha256` lines."""
+    return sha256_lines(f"{name} {file['sha256']}" for name, file in files.items())
+
+
+def publish(
+    config: RunConfig,
+    store: Store,
+    attempts: Attempts,
+    *,
+    adapter: Path,
+    report: dict[str, Any],
+    resolved: dict[str, Any],
+    outcome: dict[str, Any],
+) -> Result:
+    """Publish, and return the result that counts: ours, or that of an attempt of this run that was first.
+
+    Raises:
+        SupersededError: a newer attempt has taken over.
+        InputError: another run of the same name has published here, or the artifacts cannot be written.
+    """
+    attempts.check()
+    files = describe(adapter)
+    digest = digest_of(files)
+    path = f"adapter/{digest[:12]}/"
+    for name in files:
+        store.put(path + name, adapter / name)
+    result = succeeded(
+        **outcome,
+        artifact={"uri": f"{store.uri}/{path.rstrip('/')}", "digest": f"sha256:{digest}"},
+        reportUri=f"{store.uri}/report.json",
+        versions=versions.full(),
+    )
+    store.put("report.json", json.dumps(report, indent=2, ensure_ascii=False).encode())
+    manifest = {
+        "apiVersion": "retune.dev/v1alpha1",
+        "kind": "Manifest",
+        "run": config.run.model_dump(by_alias=True),
+        "attempt": config.attempt,
+        "adapter": {"path": path, "digest": f"sha256:{digest}", "files": files},
+        "resolved": resolved,
+        "spec": config.raw_spec,
+        "result": result,
+        "versions": versions.full(),
+        "publishedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    attempts.check()
+    if store.put(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode(), if_absent=True):
+        say("published", uri=store.uri, digest=digest)
+        return result
+    first = attempts.finished()
+    if first is None:
+        raise StoreError("spec.artifacts.uri", f"{store.uri}/{MANIFEST} was refused, yet cannot be read")
+    say("another attempt of this run had published already; its result counts")
+    return first
+
+
+def supported(config: RunConfig) -> None:
+    """Refuse a method that this image does not have.
+
+    Raises:
+        InputError: the method's type is not LoRA.
+    """
+    if config.spec.method.type != "LoRA":
+        message = f"{config.spec.method.type} is not done by this trainer yet; use LoRA"
+        raise InputError("MethodNotSupported", "spec.method.type", message)

@@ -1,0 +1,28 @@
+"""Which versions of what made a result. Asks package metadata, so that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+from retune_trainer import __version__
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors")
+
+
+def short() -> dict[str, str]:
+    """Ours and Python's."""
+    return {"trainer": __version__, "python": platform.python_version()}
+
+
+def full() -> dict[str, str]:
+    """Those of every library that has a part in the numbers, and the image's name where the pod was told."""
+    found = short()
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    image = os.environ.get("RETUNE_IMAGE")
+    return found | ({"image": image} if image else {})

@@ -1,0 +1,1 @@
+"""Carries decisions out, idempotently: manifests, writes to the API server, events. Decides nothing."""

@@ -1,0 +1,171 @@
+"""Carries a decision out: the status first (the intent is on record), then the actions in order, then the events."""
+
+import hashlib
+import logging
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from retune.act import manifests
+from retune.api import FineTuneJobStatus, FineTuneRunStatus
+from retune.decide.actions import (
+    Action,
+    CreateChild,
+    CreateConfig,
+    CreateRun,
+    DeleteChild,
+    DeleteRun,
+    Event,
+    JobDecision,
+    RunDecision,
+)
+from retune.decide.conditions import set_condition
+from retune.decide.facts import JobFacts, Meta, RunFacts
+from retune.kube.client import ApiError, Client
+
+log = logging.getLogger(__name__)
+REFUSALS = frozenset({400, 403, 422})  # the API server will say the same again until somebody changes something
+Raw = dict[str, Any]
+
+
+class Memory(Protocol):
+    """Where what was just written is remembered, until the watch confirms it: a decision must see its own writes."""
+
+    def job(self, raw: Raw) -> None:
+        """Take in a FineTuneJob."""
+
+    def run(self, raw: Raw) -> None:
+        """Take in a FineTuneRun."""
+
+    def child(self, raw: Raw) -> None:
+        """Take in a Kubernetes Job of a run."""
+
+
+class Hands:
+    """Writes what was decided. Every write can be repeated: names are deterministic, creates happen once."""
+
+    def __init__(self, client: Client, memory: Memory) -> None:
+        self._client, self._memory = client, memory
+
+    async def job(self, facts: JobFacts, decision: JobDecision) -> None:
+        """Carry out the decision on a FineTuneJob.
+
+        Raises:
+            ApiError: a write failed; the decision is taken afresh on the next reconcile.
+        """
+        meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
+        if new != old:
+            self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
+        for action in decision.actions:
+            await self._on_job(facts, action)
+        for event in decision.events:
+            await self._event("FineTuneJob", meta, event)
+
+    async def run(self, facts: RunFacts, decision: RunDecision) -> None:
+        """Carry out the decision on a FineTuneRun.
+
+        Raises:
+            ApiError: a write failed; the decision is taken afresh on the next reconcile. If the API server refuses a
+                child for good, the run's condition `Admitted` says why before the error is raised.
+        """
+        meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
+        if new != old:
+            written = await self._status("FineTuneRun", "finetuneruns", meta, new)
+            self._memory.run(written)
+            version = written["metadata"]["resourceVersion"]
+        else:
+            version = meta.resource_version
+        try:
+            for action in decision.actions:
+                await self._on_run(facts, action)
+        except ApiError as error:
+            if error.code in REFUSALS:
+                await self._refused(facts, decision.status, version, error)
+            raise
+        for event in decision.events:
+            await self._event("FineTuneRun", meta, event)
+
+    async def _on_job(self, facts: JobFacts, action: Action) -> None:
+        namespace = facts.meta.namespace
+        match action:
+            case CreateRun():
+                created = await self._client.create("finetuneruns", namespace, manifests.run(facts, action))
+                if created is not None:
+                    self._memory.run(created)
+            case DeleteRun(name, uid):
+                await self._client.delete("finetuneruns", namespace, name, uid)
+            case _:
+                raise TypeError(f"{action} is not an action on a FineTuneJob")
+
+    async def _on_run(self, facts: RunFacts, action: Action) -> None:
+        namespace = facts.meta.namespace
+        match action:
+            case CreateConfig():
+                await self._client.create("configmaps", namespace, manifests.config(facts))
+            case CreateChild():
+                created = await self._client.create("jobs", namespace, manifests.child(facts, action))
+                if created is not None:
+                    self._memory.child(created)
+            case DeleteChild(name, uid):
+                await self._client.delete("jobs", namespace, name, uid, foreground=True)
+            case _:
+                raise TypeError(f"{action} is not an action on a FineTuneRun")
+
+    async def _status(self, kind: str, resource: str, meta: Meta, status: Raw) -> Raw:
+        body = {
+            "apiVersion": manifests.API_VERSION,
+            "kind": kind,
+            # The version makes a decision from stale facts fail instead of overwriting a newer one.
+            "metadata": {"name": meta.name, "namespace": meta.namespace, "resourceVersion": meta.resource_version},
+            "status": status,
+        }
+        return await self._client.apply(resource, meta.namespace, body, "status")
+
+    async def _refused(self, facts: RunFacts, status: FineTuneRunStatus, version: str, error: ApiError) -> None:
+        conditions = set_condition(
+            status.conditions,
+            "Admitted",
+            "Unknown",
+            "Refused",
+            f"The API server refused a child of this run, and is asked again: {error}",
+            generation=facts.meta.generation,
+            now=facts.now,
+        )
+        new = status.model_copy(update={"conditions": conditions})
+        if _dump(new) != _dump(status):
+            meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
+            self._memory.run(await self._status("FineTuneRun", "finetuneruns", meta, _dump(new)))
+
+    async def _event(self, kind: str, meta: Meta, event: Event) -> None:
+        """Post an Event, once for each thing it says. It repeats a condition, so a failure is only logged."""
+        digest = hashlib.sha256(f"{meta.uid}{event.reason}{event.message}".encode()).hexdigest()[:16]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{meta.name}.{digest}", "namespace": meta.namespace},
+            "involvedObject": {
+                "apiVersion": manifests.API_VERSION,
+                "kind": kind,
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "uid": meta.uid,
+            },
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message[:1024],
+            "source": {"component": "retune"},
+            "reportingComponent": "retune.dev/operator",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            if await self._client.create("events", meta.namespace, body) is None:
+                name = str(body["metadata"]["name"])  # type: ignore[index]
+                await self._client.merge("events", meta.namespace, name, {"lastTimestamp": now})
+        except ApiError as error:
+            log.warning("Event %s of %s %s/%s was not posted: %s", event.reason, kind, meta.namespace, meta.name, error)
+
+
+def _dump(status: FineTuneJobStatus | FineTuneRunStatus) -> Raw:
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)

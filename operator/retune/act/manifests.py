@@ -1,0 +1,241 @@
+"""Manifests of a run and its children: pure builders, from snapshots to dicts. The pods' contract: design/0002."""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from retune.api import AttemptStage, FineTuneRunSpec, SecretRef, seconds
+from retune.decide.actions import CreateChild, CreateRun
+from retune.decide.facts import JobFacts, RunFacts, Stage
+from retune.decide.naming import (
+    ATTEMPT_LABEL,
+    JOB_LABEL,
+    RUN_LABEL,
+    RUN_UID_LABEL,
+    STAGE_LABEL,
+    child_name,
+)
+from retune.decide.run import PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT
+
+API_VERSION = "retune.dev/v1alpha1"
+PORT = 9090  # of the trainer's /metrics and /progress
+NON_ROOT = 65532
+GRACE = 120  # s that a trainer has after SIGTERM to write a checkpoint
+PREFLIGHT_TIMEOUT = 3600  # s
+Raw = dict[str, Any]
+
+
+def run(facts: JobFacts, action: CreateRun) -> Raw:
+    """The FineTuneRun."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "FineTuneRun",
+        "metadata": {
+            "name": action.name,
+            "namespace": facts.meta.namespace,
+            "labels": {JOB_LABEL: facts.meta.name},
+            "ownerReferences": [_owner("FineTuneJob", facts.meta.name, facts.meta.uid)],
+        },
+        "spec": action.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+    }
+
+
+def config(facts: RunFacts) -> Raw:
+    """The immutable ConfigMap that tells the pods what to do."""
+    content = {
+        "run": {
+            "namespace": facts.meta.namespace,
+            "job": facts.spec.job_ref.name,
+            "name": facts.meta.name,
+            "uid": facts.meta.uid,
+            "number": facts.spec.number,
+        },
+        "spec": facts.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": facts.meta.name,
+            "namespace": facts.meta.namespace,
+            "labels": _labels(facts),
+            "ownerReferences": [_owner("FineTuneRun", facts.meta.name, facts.meta.uid)],
+        },
+        "immutable": True,
+        "data": {"run.json": json.dumps(content, sort_keys=True)},
+    }
+
+
+def child(facts: RunFacts, action: CreateChild) -> Raw:
+    """The Kubernetes Job of one attempt: one pod, no retries of its own, its end told apart by its conditions."""
+    labels = {**_labels(facts), STAGE_LABEL: action.stage.value, ATTEMPT_LABEL: str(action.attempt)}
+    user = facts.spec.training.pod_metadata if action.stage is Stage.TRAIN else None
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": child_name(facts.meta.name, action.stage, action.attempt),
+            "namespace": facts.meta.namespace,
+            "labels": labels,
+            "ownerReferences": [_owner("FineTuneRun", facts.meta.name, facts.meta.uid)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+                ]
+            },
+            "template": {
+                "metadata": {
+                    "labels": {**((user.labels if user else None) or {}), **labels},
+                    "annotations": {
+                        **((user.annotations if user else None) or {}),
+                        **_scraped(action.stage),
+                    },
+                },
+                "spec": _pod(facts, action),
+            },
+        },
+    }
+
+
+def _pod(facts: RunFacts, action: CreateChild) -> Raw:
+    spec, training = facts.spec, facts.spec.training
+    mounts, volumes = _claims(spec)
+    pod: Raw = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE,
+        "activeDeadlineSeconds": _deadline(facts) if action.stage is Stage.TRAIN else PREFLIGHT_TIMEOUT,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NON_ROOT,
+            "runAsGroup": NON_ROOT,
+            "fsGroup": NON_ROOT,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "trainer",
+                "image": spec.image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["python", "-m", "retune_trainer", action.stage.value],
+                "workingDir": "/work",
+                "env": [
+                    {"name": "RETUNE_ATTEMPT", "value": str(action.attempt)},
+                    {"name": "HOME", "value": "/work"},
+                    *([{"name": "RETUNE_EXPECTED", "value": action.expected}] if action.expected else []),
+                ],
+                "envFrom": _secrets(spec),
+                "ports": [{"name": "metrics", "containerPort": PORT}],
+                "resources": _resources(spec, action.stage),
+                "terminationMessagePolicy": "File",
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": [
+                    {"name": "config", "mountPath": "/etc/retune", "readOnly": True},
+                    {"name": "work", "mountPath": "/work"},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of its own
+                    *mounts,
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "config", "configMap": {"name": facts.meta.name}},
+            {"name": "work", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *volumes,
+        ],
+    }
+    if training.service_account_name:
+        pod["serviceAccountName"] = training.service_account_name
+    if training.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": s.name} for s in training.image_pull_secrets]
+    if action.stage is Stage.TRAIN:
+        if training.node_selector:
+            pod["nodeSelector"] = dict(training.node_selector)
+        if training.tolerations:
+            pod["tolerations"] = [t.model_dump(by_alias=True, exclude_none=True) for t in training.tolerations]
+        if training.priority_class_name:
+            pod["priorityClassName"] = training.priority_class_name
+    return pod
+
+
+def _deadline(facts: RunFacts) -> int:
+    """What is left of `training.timeout`, which counts the running time of all attempts together."""
+    done = (a for a in facts.status.attempts if a.stage is AttemptStage.TRAIN and a.started_at and a.ended_at)
+    used = sum((a.ended_at - a.started_at).total_seconds() for a in done if a.ended_at and a.started_at)
+    return max(int(seconds(facts.spec.training.timeout) - used), 1)
+
+
+def _resources(spec: FineTuneRunSpec, stage: Stage) -> Raw:
+    if stage is Stage.PREFLIGHT:
+        return {
+            "requests": {"cpu": PREFLIGHT_CPU, "memory": PREFLIGHT_MEMORY},
+            "limits": {"memory": PREFLIGHT_MEMORY_LIMIT},
+        }
+    training = spec.training
+    given = training.resources.model_dump(by_alias=True, exclude_none=True, mode="json") if training.resources else {}
+    requests, limits = dict(given.get("requests") or {}), dict(given.get("limits") or {})
+    if training.gpus_per_node:
+        limits[training.gpu_resource] = str(training.gpus_per_node)
+    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def _secrets(spec: FineTuneRunSpec) -> list[Raw]:
+    """Each Secret under the prefix of its role; an S3 source without one of its own uses the artifacts' Secret."""
+    artifacts = spec.artifacts.secret_ref
+    roles: tuple[tuple[str, str, SecretRef | None], ...] = (
+        ("BASE_MODEL", spec.base_model.uri, spec.base_model.secret_ref),
+        ("TRAIN", spec.dataset.train.uri, spec.dataset.train.secret_ref),
+        ("GOLD", spec.dataset.gold.uri, spec.dataset.gold.secret_ref),
+        ("ARTIFACTS", spec.artifacts.uri, artifacts),
+    )
+    named = ((role, ref or (artifacts if uri.startswith("s3://") else None)) for role, uri, ref in roles)
+    return [{"prefix": f"RETUNE_{role}_", "secretRef": {"name": ref.name}} for role, ref in named if ref]
+
+
+def _claims(spec: FineTuneRunSpec) -> tuple[list[Raw], list[Raw]]:
+    """Mounts and volumes of every `pvc://claim/…`, once each; only the artifacts' claim is writable."""
+    sources = (spec.base_model.uri, spec.dataset.train.uri, spec.dataset.gold.uri)
+    read = {urlsplit(uri).netloc for uri in sources if uri.startswith("pvc://")}
+    written = {urlsplit(spec.artifacts.uri).netloc} if spec.artifacts.uri.startswith("pvc://") else set()
+    mounts, volumes = [], []
+    for claim in sorted(read | written):
+        name = f"pvc-{claim}"
+        mounts.append({"name": name, "mountPath": f"/pvc/{claim}", "readOnly": claim not in written})
+        volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": claim not in written}})
+    return mounts, volumes
+
+
+def _scraped(stage: Stage) -> dict[str, str]:
+    if stage is Stage.PREFLIGHT:
+        return {}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+
+
+def _labels(facts: RunFacts) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/managed-by": "retune",
+        JOB_LABEL: facts.spec.job_ref.name,
+        RUN_LABEL: facts.meta.name,
+        RUN_UID_LABEL: facts.meta.uid,
+    }
+
+
+def _owner(kind: str, name: str, uid: str) -> Raw:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

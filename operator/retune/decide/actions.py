@@ -1,0 +1,76 @@
+"""What a decision can ask for. Each action is idempotent by construction: deterministic names, create-once or apply."""
+
+from dataclasses import dataclass
+
+from retune.api import FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.decide.facts import Stage
+
+
+@dataclass(frozen=True)
+class CreateRun:
+    """Create a FineTuneRun owned by the job, once; an existing one of that name is left as it is."""
+
+    name: str
+    spec: FineTuneRunSpec
+
+
+@dataclass(frozen=True)
+class DeleteRun:
+    """Delete a finished run that history no longer keeps."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class CreateConfig:
+    """Create the run's immutable ConfigMap, once."""
+
+
+@dataclass(frozen=True)
+class CreateChild:
+    """Create the Kubernetes Job of one attempt, once. `expected`: what preflight resolved, as JSON, for training."""
+
+    stage: Stage
+    attempt: int
+    expected: str = ""
+
+
+@dataclass(frozen=True)
+class DeleteChild:
+    """Delete a child Job in the foreground: the Job stays until its pods are gone. `uid` guards against a namesake."""
+
+    name: str
+    uid: str
+
+
+Action = CreateRun | DeleteRun | CreateConfig | CreateChild | DeleteChild
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event about the object decided on: a repetition of a condition, never the only place."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class JobDecision:
+    """The job's status is written first (intent), then the actions are carried out in order."""
+
+    status: FineTuneJobStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True)
+class RunDecision:
+    """The run's status is written first (intent), then the actions are carried out in order."""
+
+    status: FineTuneRunStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None

@@ -1,0 +1,63 @@
+"""Conditions by Kubernetes' conventions: set in place, the transition time moves only when the status does."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from retune.api import Condition
+from retune.decide.actions import Event
+
+Truth = Literal["True", "False", "Unknown"]
+MESSAGE_LIMIT = 2000  # characters of text that help a reader; an object stays under 10 kB
+
+
+def set_condition(
+    conditions: Sequence[Condition],
+    type_: str,
+    status: Truth,
+    reason: str,
+    message: str,
+    *,
+    generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """`conditions` with the one of `type_` set; the others, and the order, stay."""
+    if len(message) > MESSAGE_LIMIT:
+        message = message[: MESSAGE_LIMIT - 1] + "…"
+    old = find(conditions, type_)
+    since = old.last_transition_time if old is not None and old.status == status else now
+    new = Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        last_transition_time=since,
+    )
+    if old is None:
+        return (*conditions, new)
+    return tuple(new if c.type == type_ else c for c in conditions)
+
+
+def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
+    """The condition of that type, if it was ever set."""
+    return next((c for c in conditions if c.type == type_), None)
+
+
+def moment(timestamp: str | None) -> datetime | None:
+    """The time that Kubernetes wrote as RFC 3339; None stays None."""
+    return datetime.fromisoformat(timestamp) if timestamp else None
+
+
+def events_of(old: Sequence[Condition], new: Sequence[Condition], quiet: frozenset[str] = frozenset()) -> list[Event]:
+    """One Event for each condition whose status or reason changed; False is a Warning. Types in `quiet` make none."""
+    events = []
+    for condition in new:
+        before = find(old, condition.type)
+        if condition.type in quiet or (
+            before is not None and (before.status, before.reason) == (condition.status, condition.reason)
+        ):
+            continue
+        kind = "Warning" if condition.status == "False" else "Normal"
+        events.append(Event(kind, condition.reason, condition.message))
+    return events

@@ -1,0 +1,143 @@
+"""What a decision may look at: plain values that `observe` fills in. Nothing here does anything."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+
+
+class Stage(StrEnum):
+    """Which of a run's two kinds of pods; the value is the label, and the trainer image's command."""
+
+    PREFLIGHT = "preflight"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The part of an object's metadata that decisions read."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int = 1
+    resource_version: str = ""
+    created: datetime | None = None
+    deleting: bool = False
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Termination:
+    """How a pod's container ended. `message` is the parsed termination message, empty if there was none."""
+
+    exit_code: int
+    reason: str
+    message: dict[str, Any]
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod of a run. `waiting` is why it is not running yet: (reason, message), as the kubelet or scheduler says."""
+
+    name: str
+    uid: str
+    stage: Stage
+    attempt: int
+    phase: str
+    ip: str = ""
+    created: datetime | None = None
+    deleting: bool = False
+    disrupted: str = ""
+    evicted: str = ""
+    waiting: tuple[str, str] | None = None
+    running_since: datetime | None = None
+    termination: Termination | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing of this pod runs any more: the kubelet has said so (a lost node's pod stays False)."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A Kubernetes Job of a run: one attempt at one stage. Its end is read from its conditions, never from counters."""
+
+    name: str
+    uid: str
+    stage: Stage
+    attempt: int
+    deleting: bool = False
+    complete: bool = False
+    failed: tuple[str, str] | None = None
+    created: datetime | None = None
+
+    @property
+    def over(self) -> bool:
+        """The Job controller has declared it complete or failed, so all its pods are terminal."""
+        return self.complete or self.failed is not None
+
+
+@dataclass(frozen=True)
+class PodProgress:
+    """What a training pod last said of itself (`GET /progress`)."""
+
+    attempt: int
+    stage: str
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The administrator's settings that decisions depend on (chart values; flags of the operator)."""
+
+    trainer_image: str
+    operator_version: str
+    artifacts_uri: str = ""
+    currency: str = "EUR"
+    gpu_hour_price: str = "0"
+    cpu_hour_price: str = "0"
+    waiting_deadline: int = 600  # s: a pod that cannot start for a reason of its own spec fails after this
+    retry_backoff: int = 10  # s: before attempt 2; doubles, up to 5 minutes
+    status_every: int = 10  # s: progress is written to the object at most this often
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """Everything known of a FineTuneJob. `invalid`: why its spec could not be read by this operator."""
+
+    meta: Meta
+    spec: FineTuneJobSpec | None
+    status: FineTuneJobStatus
+    runs: "tuple[RunFacts, ...]"
+    policy: Policy
+    now: datetime
+    invalid: str = ""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything known of a FineTuneRun. `suspended` and `orphaned` come from its job."""
+
+    meta: Meta
+    spec: FineTuneRunSpec
+    status: FineTuneRunStatus
+    policy: Policy
+    now: datetime
+    suspended: bool = False
+    orphaned: bool = False
+    cancel: str = ""
+    children: tuple[Child, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    progress: PodProgress | None = None
+    denied: tuple[str, str] | None = None
+    account_refused: str = ""

@@ -1,0 +1,265 @@
+"""One step of a FineTuneJob: is a run due, and what does the status say. A chain of small rules, as for runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from retune.api import (
+    FineTuneJobSpec,
+    FineTuneJobStatus,
+    JobPhase,
+    LatestRun,
+    PinnedBaseModel,
+    PreviousModel,
+    RunPhase,
+    StableModel,
+    Trigger,
+    TriggerKind,
+    not_implemented,
+    refused,
+)
+from retune.decide.actions import Action, CreateRun, DeleteRun, JobDecision
+from retune.decide.conditions import Truth, events_of, find, set_condition
+from retune.decide.digest import model_digest
+from retune.decide.facts import JobFacts, RunFacts
+from retune.decide.naming import RETRY_ANNOTATION, run_name
+from retune.decide.snapshot import Unresolvable, snapshot
+
+# What a run in flight waits for when its pods are not admitted.
+_WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED, RunPhase.AWAITING_APPROVAL})
+
+
+@dataclass
+class Draft:
+    """The decision while the chain works on it."""
+
+    facts: JobFacts
+    status: FineTuneJobStatus
+    actions: list[Action] = field(default_factory=list)
+
+    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the status model
+        """Change fields of the status."""
+        self.status = self.status.model_copy(update=changes)
+
+    def condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:
+        """Set one condition."""
+        self.set(
+            conditions=set_condition(
+                self.status.conditions,
+                type_,
+                truth,
+                reason,
+                message,
+                generation=self.facts.meta.generation,
+                now=self.facts.now,
+            )
+        )
+
+    @property
+    def spec(self) -> FineTuneJobSpec:
+        """The spec, once `valid` has seen that there is one."""
+        assert self.facts.spec is not None  # noqa: S101 - `valid` ends the chain otherwise
+        return self.facts.spec
+
+    @property
+    def latest(self) -> RunFacts | None:
+        """The run with the highest number."""
+        return max(self.facts.runs, key=lambda r: r.spec.number, default=None)
+
+    @property
+    def active(self) -> RunFacts | None:
+        """The run in flight; there is one at most."""
+        latest = self.latest
+        if latest is None or (latest.status.phase is not None and latest.status.phase.is_terminal):
+            return None
+        return latest
+
+
+def decide_job(facts: JobFacts) -> JobDecision:
+    """The next step of a job: its new status, and the actions that this status asks for."""
+    draft = Draft(facts, facts.status)
+    for rule in RULES:
+        if rule(draft):
+            break
+    events = events_of(facts.status.conditions, draft.status.conditions)
+    return JobDecision(draft.status, tuple(draft.actions), tuple(events))
+
+
+# ---------------------------------------------------------------------------------------------------------------- rules
+
+
+def deleted(draft: Draft) -> bool:
+    """Being deleted: the garbage collector takes the runs and, through them, the pods."""
+    return draft.facts.meta.deleting
+
+
+def observed(draft: Draft) -> bool:
+    """What the runs tell about the job, whatever its spec says: the models, and the base they were made from."""
+    draft.set(observed_generation=draft.facts.meta.generation)
+    promoted = sorted(
+        (r for r in draft.facts.runs if r.status.phase is RunPhase.PROMOTED and r.status.artifact),
+        key=lambda r: r.spec.number,
+        reverse=True,
+    )
+    if promoted and promoted[0].status.artifact:
+        newest, artifact = promoted[0], promoted[0].status.artifact
+        draft.set(
+            stable=StableModel(
+                run=newest.meta.name, digest=artifact.digest, uri=artifact.uri, since=newest.status.ended_at
+            )
+        )
+        if len(promoted) > 1 and promoted[1].status.artifact:
+            before = promoted[1]
+            draft.set(previous=PreviousModel(run=before.meta.name, digest=promoted[1].status.artifact.digest))
+    latest, last = draft.latest, draft.status.latest_run
+    if last is not None and (latest is None or latest.spec.number < last.number):
+        if not last.phase.is_terminal:  # somebody deleted the run in flight
+            draft.set(latest_run=last.model_copy(update={"phase": RunPhase.CANCELLED}))
+    elif latest is not None:
+        resolved = latest.status.resolved
+        if resolved is not None:
+            draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=resolved.base_model.digest))
+        if latest.spec.trigger.kind is TriggerKind.RETRY:
+            draft.set(retried=latest.spec.trigger.name)
+        draft.set(
+            latest_run=LatestRun(
+                name=latest.meta.name,
+                number=latest.spec.number,
+                phase=latest.status.phase or RunPhase.PENDING,
+                model_digest=latest.spec.model_digest,
+            )
+        )
+    return False
+
+
+def valid(draft: Draft) -> bool:
+    """A spec that cannot be acted on starts nothing; what serves keeps serving, a run in flight keeps its snapshot."""
+    facts = draft.facts
+    reasons = [facts.invalid] if facts.spec is None else refused(facts.spec)
+    if reasons:
+        draft.condition("Valid", "False", "InvalidSpec", " ".join(reasons))
+        draft.set(phase=JobPhase.INVALID)
+        return True
+    draft.condition("Valid", "True", "Valid", "The spec can be acted on.")
+    ignored = not_implemented(draft.spec)
+    if ignored:
+        draft.condition(
+            "Supported",
+            "False",
+            "FieldsNotImplemented",
+            f"This version accepts but does not act on: {', '.join(ignored)}. See docs/fields.md.",
+        )
+    else:
+        draft.condition("Supported", "True", "AllFieldsSupported", "Every field of the spec is acted on.")
+    return False
+
+
+def pruned(draft: Draft) -> bool:
+    """Keep the newest finished runs that `history` asks for; the runs of stable and previous always stay."""
+    history = draft.spec.history
+    keep = {m.run for m in (draft.status.stable, draft.status.previous) if m is not None}
+    finished = sorted(
+        (r for r in draft.facts.runs if r.status.phase is not None and r.status.phase.is_terminal),
+        key=lambda r: r.spec.number,
+        reverse=True,
+    )
+    succeeded = [r for r in finished if r.status.phase is RunPhase.PROMOTED]
+    unsuccessful = [r for r in finished if r.status.phase is not RunPhase.PROMOTED]
+    latest = draft.latest
+    for run in succeeded[history.succeeded :] + unsuccessful[history.unsuccessful :]:
+        # The latest run is what a changed spec is compared with: without it, every reconcile would start a new one.
+        if run.meta.name not in keep and run is not latest and not run.meta.deleting:
+            draft.actions.append(DeleteRun(run.meta.name, run.meta.uid))
+    return False
+
+
+def in_flight(draft: Draft) -> bool:
+    """One run at a time: while it lasts the job says how it goes, and triggers coalesce."""
+    run = draft.active
+    if run is None:
+        return False
+    if draft.spec.suspend:
+        draft.set(phase=JobPhase.SUSPENDED)
+        draft.condition(
+            "Progressing", "False", "Suspended", f"Run {run.meta.name} is stopped until spec.suspend is false."
+        )
+        return True
+    admitted = find(run.status.conditions, "Admitted")
+    phase = run.status.phase or RunPhase.PENDING
+    if phase in _WAITING_PHASES and admitted is not None and admitted.status != "True":
+        draft.set(phase=JobPhase.WAITING)
+        draft.condition("Progressing", "Unknown", admitted.reason, f"Run {run.meta.name} waits: {admitted.message}")
+    else:
+        draft.set(phase=JobPhase.RUNNING)
+        draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.")
+    return True
+
+
+def suspended(draft: Draft) -> bool:
+    """Suspended with nothing in flight: nothing starts."""
+    if not draft.spec.suspend:
+        return False
+    draft.set(phase=JobPhase.SUSPENDED)
+    draft.condition("Progressing", "False", "Suspended", "Nothing starts until spec.suspend is false.")
+    return True
+
+
+def triggered(draft: Draft) -> bool:
+    """A run is due: the first one, a change of what makes the model, or a person's retry."""
+    trigger = due(draft)
+    if trigger is None:
+        return False
+    facts, latest = draft.facts, draft.latest
+    known = draft.status.latest_run.number if draft.status.latest_run else 0
+    number = max(known, latest.spec.number if latest else 0) + 1
+    try:
+        spec = snapshot(facts, draft.spec, trigger, number)
+    except Unresolvable as error:
+        draft.condition("Valid", "False", "InvalidSpec", str(error))
+        draft.set(phase=JobPhase.INVALID)
+        return True
+    name = run_name(facts.meta.name, facts.meta.uid, number)
+    draft.set(phase=JobPhase.RUNNING)
+    draft.condition("Progressing", "True", "RunInFlight", f"Run {name} is in flight.")
+    draft.actions.insert(0, CreateRun(name, spec))
+    return True
+
+
+def due(draft: Draft) -> Trigger | None:
+    """What makes a run due now, if anything does."""
+    last = draft.status.latest_run
+    if last is None:
+        return Trigger(kind=TriggerKind.CREATED)
+    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION)
+    if retry and retry != draft.status.retried:
+        return Trigger(kind=TriggerKind.RETRY, name=retry)
+    if draft.spec.triggers.on_change and model_digest(draft.spec) != last.model_digest:
+        return Trigger(kind=TriggerKind.SPEC_CHANGED)
+    return None
+
+
+def idle(draft: Draft) -> bool:
+    """Nothing in flight, nothing due."""
+    last = draft.status.latest_run
+    assert last is not None  # noqa: S101 - without one, a run would have been due
+    draft.set(phase=JobPhase.IDLE)
+    latest = draft.latest
+    said = ""
+    if latest is not None:
+        failed = next((c for c in reversed(latest.status.conditions) if c.status == "False"), None)
+        said = f" {failed.reason}: {failed.message}" if failed else ""
+    reason = "RunSucceeded" if last.phase is RunPhase.PROMOTED else f"Run{last.phase.value}"
+    draft.condition("Progressing", "False", reason, f"Run {last.name} ended as {last.phase.value}.{said}")
+    return True
+
+
+RULES: tuple[Callable[[Draft], bool], ...] = (
+    deleted,
+    observed,
+    valid,
+    pruned,
+    in_flight,
+    suspended,
+    triggered,
+    idle,
+)

@@ -1,0 +1,35 @@
+"""Names and labels of all that Retune creates: deterministic, never too long, saying whose it is and which attempt."""
+
+import hashlib
+
+from retune.decide.facts import Stage
+
+RUN_LABEL = "retune.dev/run"
+RUN_UID_LABEL = "retune.dev/run-uid"
+JOB_LABEL = "retune.dev/job"
+STAGE_LABEL = "retune.dev/stage"
+ATTEMPT_LABEL = "retune.dev/attempt"
+CANCEL_ANNOTATION = "retune.dev/cancel"
+RETRY_ANNOTATION = "retune.dev/retry"
+LIMIT = 63  # a Job's name is a label value of its pods
+
+
+def fit(name: str) -> str:
+    """`name` itself, or where it is too long its head and a hash of the whole."""
+    if len(name) <= LIMIT:
+        return name
+    return f"{name[: LIMIT - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def run_name(job: str, job_uid: str, number: int) -> str:
+    """The name of a job's run number `number`.
+
+    The last four characters come from the job's uid: a job that is deleted and created again under the same name gets
+    other run names, so its artifacts never land in the folder of its namesake.
+    """
+    return fit(f"{job}-{number}-{hashlib.sha256(job_uid.encode()).hexdigest()[:4]}")
+
+
+def child_name(run: str, stage: Stage, attempt: int) -> str:
+    """The name of the Kubernetes Job of one attempt: `-p1` is preflight 1, `-t2` is training 2."""
+    return fit(f"{run}-{stage.value[0]}{attempt}")

@@ -1,0 +1,73 @@
+"""The workers: take a key, gather its facts, decide, carry out. The same for both kinds."""
+
+import asyncio
+import logging
+
+from retune.act.carry_out import Hands
+from retune.decide.job import decide_job
+from retune.decide.run import decide_run
+from retune.kube.client import ApiError, NotLeader
+from retune.main.handlers import JOB
+from retune.main.metrics import Metrics
+from retune.main.queue import Key, Queue
+from retune.observe.facts import Observer
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs reconciles from the queue until it is cancelled."""
+
+    def __init__(self, queue: Queue, observer: Observer, hands: Hands, metrics: Metrics) -> None:
+        self._queue, self._observer, self._hands, self._metrics = queue, observer, hands, metrics
+
+    async def work(self) -> None:
+        """One worker. No key can stop it: what fails is logged, counted and tried again later."""
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._one(key)
+            finally:
+                self._queue.done(key)
+                self._metrics.depth.set(len(self._queue))
+
+    async def _one(self, key: Key) -> None:
+        start = asyncio.get_running_loop().time()
+        result = "ok"
+        try:
+            after = await (self._job(key) if key.kind == JOB else self._run(key))
+            self._queue.succeeded(key)
+            if after is not None:
+                self._queue.add_after(key, after)
+        except NotLeader:
+            raise
+        except ApiError as error:
+            result = "retry" if error.code in (0, 409, 429) else "error"
+            self._metrics.errors.labels(error.reason[:64]).inc()
+            delay = self._queue.failed(key, error.retry_after or 0.0)
+            level = logging.DEBUG if error.code == 409 else logging.WARNING
+            log.log(level, "%s %s/%s: %s; again in %.1f s", *key, error, delay)
+        except Exception as error:
+            result = "error"
+            self._metrics.errors.labels(type(error).__name__).inc()
+            delay = self._queue.failed(key)
+            log.exception("%s %s/%s: again in %.1f s", *key, delay)
+        finally:
+            self._metrics.reconciles.labels(key.kind, result).inc()
+            self._metrics.durations.labels(key.kind).observe(asyncio.get_running_loop().time() - start)
+
+    async def _job(self, key: Key) -> float | None:
+        facts = self._observer.job(key.namespace, key.name)
+        if facts is None:
+            return None
+        decision = decide_job(facts)
+        await self._hands.job(facts, decision)
+        return decision.requeue_after
+
+    async def _run(self, key: Key) -> float | None:
+        facts = await self._observer.run(key.namespace, key.name)
+        if facts is None:
+            return None
+        decision = decide_run(facts)
+        await self._hands.run(facts, decision)
+        return decision.requeue_after

@@ -1,0 +1,99 @@
+"""Settings of the operator, from flags and environment (`RETUNE_…`). There are no secrets among them."""
+
+import dataclasses
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from retune import __version__
+from retune.decide.facts import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that an administrator can set; the chart's values end here."""
+
+    trainer_image: str
+    namespaces: tuple[str, ...]
+    lease_namespace: str
+    lease_name: str
+    identity: str
+    workers: int
+    api_rate: float
+    api_burst: int
+    listen: str
+    health_port: int
+    metrics_port: int
+    resync_seconds: int
+    artifacts_uri: str
+    currency: str
+    gpu_hour_price: str
+    cpu_hour_price: str
+    waiting_deadline: int
+    retry_backoff: int
+    status_every: int
+    log_level: str
+
+    @property
+    def policy(self) -> Policy:
+        """The part that decisions depend on."""
+        return Policy(
+            trainer_image=self.trainer_image,
+            operator_version=__version__,
+            artifacts_uri=self.artifacts_uri,
+            currency=self.currency,
+            gpu_hour_price=self.gpu_hour_price,
+            cpu_hour_price=self.cpu_hour_price,
+            waiting_deadline=self.waiting_deadline,
+            retry_backoff=self.retry_backoff,
+            status_every=self.status_every,
+        )
+
+    def lines(self) -> list[str]:
+        """One line a setting, for the log at start."""
+        return [f"{name}={value}" for name, value in sorted(dataclasses.asdict(self).items())]
+
+
+_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
+    ("--trainer-image", str, None, "Image of the preflight and training pods."),
+    ("--namespaces", str, "", "Namespaces to serve, separated by commas; empty: all."),
+    ("--lease-namespace", str, "default", "Namespace of the leadership Lease."),
+    ("--lease-name", str, "retune-operator", "Name of the leadership Lease."),
+    ("--identity", str, "", "Name of this process among the candidates; empty: the host's name and the process id."),
+    ("--workers", click.IntRange(1, 64), 8, "Reconciles at the same time."),
+    ("--api-rate", click.FloatRange(1), 50.0, "Requests to the API server per second, in the long run."),
+    ("--api-burst", click.IntRange(1), 100, "Requests to the API server at once."),
+    ("--listen", str, "0.0.0.0", "Address of the health and metrics ports."),  # noqa: S104 - a pod's own address
+    ("--health-port", click.IntRange(0, 65535), 8080, "Port of /healthz and /readyz."),
+    ("--metrics-port", click.IntRange(0, 65535), 9090, "Port of /metrics."),
+    ("--resync-seconds", click.IntRange(10), 600, "Seconds between two comparisons of the caches with lists."),
+    ("--artifacts-uri", str, "", "Where artifacts go if a job names no place: s3://… or pvc://…; empty: jobs must."),
+    ("--currency", str, "EUR", "Currency of the price list."),
+    ("--gpu-hour-price", str, "0", "Price of a GPU for an hour; a job's own price is never below it."),
+    ("--cpu-hour-price", str, "0", "Price of a CPU core for an hour."),
+    ("--waiting-deadline", click.IntRange(1), 600, "Seconds until a pod that only its spec keeps from starting fails."),
+    ("--retry-backoff", click.IntRange(0), 10, "Seconds before an attempt is tried again; doubles, up to 5 minutes."),
+    ("--status-every", click.IntRange(1), 10, "Seconds between two writes of a run's progress."),
+    ("--log-level", click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), "INFO", "How much is logged."),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the options of all settings; each can also be set as RETUNE_<NAME>."""
+    for flag, type_, default, text in reversed(_OPTIONS):
+        variable = "RETUNE_" + flag.removeprefix("--").replace("-", "_").upper()
+        required = default is None
+        command = click.option(
+            flag, type=type_, default=default, required=required, envvar=variable, show_default=True, help=text
+        )(command)
+    return command
+
+
+def settings(**given: Any) -> Settings:  # noqa: ANN401 - click's values
+    """Settings from the values of `options`."""
+    given["namespaces"] = tuple(n.strip() for n in given["namespaces"].split(",") if n.strip())
+    given["identity"] = given["identity"] or f"{socket.gethostname()}-{os.getpid()}"
+    return Settings(**given)

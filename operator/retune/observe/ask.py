@@ -1,0 +1,73 @@
+"""What no cache holds and has to be asked for: a pod's progress, a Job's refused pods, a ServiceAccount's label."""
+
+import asyncio
+import contextlib
+import logging
+
+import aiohttp
+
+from retune.decide.facts import Child, PodProgress, Stage
+from retune.kube.client import ApiError, Client
+from retune.observe.cache import Caches
+
+log = logging.getLogger(__name__)
+PORT = 9090
+POLL_TIMEOUT = 2.0  # s
+USABLE_LABEL = "retune.dev/usable"
+
+
+class Ask:
+    """Asks pods and the API server. Nobody's silence is an error: what cannot be known is None."""
+
+    def __init__(self, caches: Caches, client: Client, session: aiohttp.ClientSession) -> None:
+        self._caches, self._client, self._session = caches, client, session
+
+    async def progress(self, run_uid: str) -> PodProgress | None:
+        """What the run's running training pod says of itself, within two seconds."""
+        pods = [p for p in self._caches.pods.of(run_uid) if p.stage is Stage.TRAIN and p.running_since and not p.over]
+        pod = max(pods, key=lambda p: p.attempt, default=None)
+        if pod is None or not pod.ip:
+            return None
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError, ValueError, KeyError, TypeError):
+            async with self._session.get(
+                f"http://{host}:{PORT}/progress",
+                timeout=aiohttp.ClientTimeout(total=POLL_TIMEOUT),
+                allow_redirects=False,  # a pod must not send the operator anywhere
+            ) as response:
+                said = await response.json(content_type=None)
+            return PodProgress(
+                attempt=int(said["attempt"]),
+                stage=str(said["stage"]),
+                step=said.get("step"),
+                steps=said.get("steps"),
+                loss=said.get("loss"),
+                tokens_per_second=said.get("tokensPerSecond"),
+                eta_seconds=said.get("etaSeconds"),
+            )
+        return None
+
+    async def denied(self, namespace: str, child: Child) -> tuple[str, str] | None:
+        """The Job controller's newest complaint that it could not create the pod (a quota, an admission rule)."""
+        query = {"fieldSelector": f"involvedObject.uid={child.uid},reason=FailedCreate"}
+        try:
+            events = (await self._client.list_page("events", namespace, query)).get("items", [])
+        except ApiError as error:
+            log.warning("Events of Job %s/%s cannot be read: %s", namespace, child.name, error)
+            return None
+        if not events:
+            return None
+        newest = max(events, key=lambda e: e.get("lastTimestamp") or e["metadata"].get("creationTimestamp") or "")
+        return newest["reason"], newest.get("message", "")
+
+    async def account_refused(self, namespace: str, name: str) -> str:
+        """Why pods may not use this ServiceAccount, or "" if they may."""
+        account = await self._client.get("serviceaccounts", namespace, name)
+        if account is None:
+            return f"spec.training.serviceAccountName: there is no ServiceAccount {name} in namespace {namespace}."
+        if (account["metadata"].get("labels") or {}).get(USABLE_LABEL) == "true":
+            return ""
+        return (
+            f"spec.training.serviceAccountName: ServiceAccount {name} is not meant for training pods. Whoever owns it "
+            f'can allow that with: kubectl label serviceaccount {name} {USABLE_LABEL}="true"'
+        )

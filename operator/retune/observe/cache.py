@@ -1,0 +1,148 @@
+"""What the watches have shown, one cache per kind. Holds projections and packed specs, not whole objects (memory)."""
+
+import json
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from retune.decide.facts import Child, Meta, Pod
+from retune.decide.naming import RUN_UID_LABEL
+from retune.observe import projections
+
+Raw = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A FineTuneJob or FineTuneRun: metadata, owner's uid, phase, and spec and status as compressed JSON (~1 kB)."""
+
+    meta: Meta
+    owner: str
+    phase: str
+    blob: bytes
+
+    def content(self) -> dict[str, Any]:
+        """`{"spec": …, "status": …}` as the API server gave them."""
+        content: dict[str, Any] = json.loads(zlib.decompress(self.blob))
+        return content
+
+
+def packed(raw: Raw) -> Packed:
+    """Project an object of one of the two kinds."""
+    content = {"spec": raw.get("spec") or {}, "status": raw.get("status") or {}}
+    owners = raw["metadata"].get("ownerReferences") or []
+    return Packed(
+        meta=projections.meta(raw),
+        owner=next((o["uid"] for o in owners if o.get("controller")), ""),
+        phase=content["status"].get("phase", "Pending"),
+        blob=zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1),
+    )
+
+
+class Cache(Generic[T]):
+    """Objects of one kind by (namespace, name), and by the uid of what they belong to."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], tuple[int, str, str, T]] = {}
+        self._of: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+
+    def put(self, raw: Raw, value: T, owner: str) -> bool:
+        """Take in one version of an object; an older one than is known is ignored. True if it was taken."""
+        m = raw["metadata"]
+        key, version, uid = (m.get("namespace", ""), m["name"]), int(m["resourceVersion"]), m["uid"]
+        known = self._objects.get(key)
+        if known is not None:
+            if known[0] > version:
+                return False
+            self._of[known[2]].discard(key)
+        self._objects[key] = (version, uid, owner, value)
+        self._of[owner].add(key)
+        return True
+
+    def drop(self, raw: Raw) -> None:
+        """Forget a deleted object; a namesake created since then stays."""
+        m = raw["metadata"]
+        key = (m.get("namespace", ""), m["name"])
+        known = self._objects.get(key)
+        if known is not None and known[1] == m["uid"]:
+            del self._objects[key]
+            self._of[known[2]].discard(key)
+            if not self._of[known[2]]:
+                del self._of[known[2]]
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """The object of that name."""
+        known = self._objects.get((namespace, name))
+        return known[3] if known is not None else None
+
+    def of(self, owner: str) -> tuple[T, ...]:
+        """All objects that belong to `owner` (a uid), in the order of their names."""
+        return tuple(self._objects[key][3] for key in sorted(self._of.get(owner, ())))
+
+    def knows(self, raw: Raw) -> bool:
+        """Whether this object has been seen, in this or a later version."""
+        m = raw["metadata"]
+        known = self._objects.get((m.get("namespace", ""), m["name"]))
+        return known is not None and known[0] >= int(m["resourceVersion"])
+
+    def unseen(self, uids: set[str], as_of: int) -> list[Raw]:
+        """Objects that are not among `uids` although they are older than the list those come from (version `as_of`)."""
+        return [
+            {"metadata": {"namespace": namespace, "name": name, "uid": uid}}
+            for (namespace, name), (version, uid, _, _) in self._objects.items()
+            if uid not in uids and version <= as_of
+        ]
+
+    def keys(self) -> Iterator[tuple[str, str]]:
+        """(namespace, name) of every object."""
+        return iter(tuple(self._objects))
+
+    def values(self) -> Iterator[T]:
+        """Every object."""
+        return (known[3] for known in tuple(self._objects.values()))
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+
+@dataclass
+class Caches:
+    """One cache for each kind that is watched."""
+
+    jobs: Cache[Packed]
+    runs: Cache[Packed]
+    children: Cache[Child]
+    pods: Cache[Pod]
+
+    def job_phases(self) -> Counter[str]:
+        """FineTuneJobs by phase."""
+        return Counter(job.phase for job in self.jobs.values())
+
+    def run_phases(self) -> Counter[str]:
+        """FineTuneRuns by phase."""
+        return Counter(run.phase for run in self.runs.values())
+
+    @classmethod
+    def empty(cls) -> "Caches":
+        """Nothing seen yet."""
+        return cls(Cache(), Cache(), Cache(), Cache())
+
+    def job(self, raw: Raw) -> None:
+        """Take in a FineTuneJob."""
+        self.jobs.put(raw, packed(raw), "")
+
+    def run(self, raw: Raw) -> None:
+        """Take in a FineTuneRun."""
+        value = packed(raw)
+        self.runs.put(raw, value, value.owner)
+
+    def child(self, raw: Raw) -> None:
+        """Take in a Kubernetes Job of a run."""
+        self.children.put(raw, projections.child(raw), raw["metadata"]["labels"].get(RUN_UID_LABEL, ""))
+
+    def pod(self, raw: Raw) -> None:
+        """Take in a pod of a run."""
+        self.pods.put(raw, projections.pod(raw), raw["metadata"]["labels"].get(RUN_UID_LABEL, ""))

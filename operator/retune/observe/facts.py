@@ -1,0 +1,105 @@
+"""Gathers the facts about one key from the caches and the two things that are asked for: progress and refusals."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.decide.facts import Child, JobFacts, Meta, PodProgress, Policy, RunFacts
+from retune.decide.naming import CANCEL_ANNOTATION
+from retune.observe.cache import Caches, Packed
+
+
+class Asked(Protocol):
+    """What is not in any cache and has to be asked of somebody."""
+
+    async def progress(self, run_uid: str) -> PodProgress | None:
+        """What the run's training pod last said of itself."""
+
+    async def denied(self, namespace: str, child: Child) -> tuple[str, str] | None:
+        """Why the Job controller cannot create the pod of `child`, if it said so."""
+
+    async def account_refused(self, namespace: str, name: str) -> str:
+        """Why pods may not use this ServiceAccount, or "" if they may."""
+
+
+class Observer:
+    """Facts on demand."""
+
+    def __init__(self, caches: Caches, asked: Asked, policy: Policy) -> None:
+        self._caches = caches
+        self._asked = asked
+        self._policy = policy
+
+    def job(self, namespace: str, name: str) -> JobFacts | None:
+        """The facts about a FineTuneJob; None if there is none of that name."""
+        found = self._caches.jobs.get(namespace, name)
+        if found is None:
+            return None
+        content, invalid, spec = found.content(), "", None
+        try:
+            spec = FineTuneJobSpec.model_validate(content["spec"])
+        except ValidationError as error:
+            invalid = _explain(error)
+        now = _now()
+        runs = tuple(self._run(run, now, found) for run in self._caches.runs.of(found.meta.uid))
+        status = FineTuneJobStatus.model_validate(content["status"])
+        return JobFacts(found.meta, spec, status, runs, self._policy, now, invalid)
+
+    async def run(self, namespace: str, name: str) -> RunFacts | None:
+        """The facts about a FineTuneRun, with its children; None if there is none of that name."""
+        found = self._caches.runs.get(namespace, name)
+        if found is None:
+            return None
+        facts = self._run(found, _now(), self._owner(found))
+        if facts.status.phase is not None and facts.status.phase.is_terminal:
+            return facts
+        pods = facts.pods
+        progress = denied = None
+        if any(p.running_since is not None and not p.over for p in pods):
+            progress = await self._asked.progress(facts.meta.uid)
+        live = next((c for c in facts.children if not c.over and not c.deleting), None)
+        if live is not None and not any((p.stage, p.attempt) == (live.stage, live.attempt) for p in pods):
+            denied = await self._asked.denied(namespace, live)
+        account = facts.spec.training.service_account_name
+        refused = ""
+        if account and not pods and not facts.children:
+            refused = await self._asked.account_refused(namespace, account)
+        return replace(facts, progress=progress, denied=denied, account_refused=refused)
+
+    def _owner(self, run: Packed) -> Packed | None:
+        spec = run.content()["spec"]
+        job = self._caches.jobs.get(run.meta.namespace, spec.get("jobRef", {}).get("name", ""))
+        return job if job is not None and job.meta.uid == run.owner else None
+
+    def _run(self, found: Packed, now: datetime, owner: Packed | None) -> RunFacts:
+        content = found.content()
+        suspended = bool(owner is not None and owner.content()["spec"].get("suspend"))
+        return RunFacts(
+            meta=found.meta,
+            spec=FineTuneRunSpec.model_validate(content["spec"]),
+            status=FineTuneRunStatus.model_validate(content["status"]),
+            policy=self._policy,
+            now=now,
+            suspended=suspended,
+            orphaned=owner is None or owner.meta.deleting,
+            cancel=_cancel(found.meta),
+            children=self._caches.children.of(found.meta.uid),
+            pods=self._caches.pods.of(found.meta.uid),
+        )
+
+
+def _cancel(meta: Meta) -> str:
+    return meta.annotations.get(CANCEL_ANNOTATION, "")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _explain(error: ValidationError) -> str:
+    """Only seen when the CRD in the cluster and the operator are of different versions."""
+    parts = (f"spec.{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+    return "; ".join(parts) + ". Upgrade the CRDs and the operator together."
