@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 
@@ -93,6 +94,8 @@ def _run(arguments: argparse.Namespace) -> None:
 def main() -> int:
     """Parses the command line and runs one command."""
     arguments = _parser().parse_args()
+    # Ended by a signal, we clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(arguments)
     except ClusterError as error:

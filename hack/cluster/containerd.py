@@ -82,7 +82,7 @@ def import_from(push: Sequence[str | Path], what: str) -> None:
 
 
 def remove(references: Sequence[str]) -> None:
-    """Removes images with their layers, and with the second record, named by digest, that the CRI plugin makes of each."""
+    """Removes images with their layers, and the second record of each, named by digest, that the CRI plugin makes."""
     if not references:
         return
     lines = [line.split() for line in output(ctr("images", "list")).splitlines()[1:]]

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes import client, config
+from tests.cluster.apiserver import ApiServer, apiserver
 
+from kubernetes import client, config
 from retune.api import (
     FineTuneJobSpec,
     FineTuneRunSpec,
     FineTuneRunStatus,
     RunPhase,
 )
-from tests.cluster.apiserver import ApiServer, apiserver
 
 __all__ = ["apiserver"]
 
@@ -94,7 +94,7 @@ def complaints(error: client.ApiException) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def objects(apiserver: ApiServer) -> Iterator[Objects]:  # noqa: F811
+def objects(apiserver: ApiServer) -> Iterator[Objects]:
     namespace = f"crd-{uuid.uuid4().hex[:8]}"
     assert apiserver.run("create", "namespace", namespace).returncode == 0
     yield Objects(apiserver.kubeconfig, namespace)
@@ -102,7 +102,7 @@ def objects(apiserver: ApiServer) -> Iterator[Objects]:  # noqa: F811
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_kubectl_takes_the_examples_as_they_stand(apiserver: ApiServer, objects: Objects, name: str) -> None:  # noqa: F811
+def test_kubectl_takes_the_examples_as_they_stand(apiserver: ApiServer, objects: Objects, name: str) -> None:
     text = EXAMPLES[name].read_text().replace("  namespace: support\n", "")
     for how in (["--dry-run=server"], []):
         answer = apiserver.run(
@@ -173,7 +173,20 @@ def test_bare_and_quoted_on_mean_the_same(objects: Objects) -> None:
         assert [event.value for event in spec.notifications[0].on] == ["Halted"]
 
 
-def test_everything_set_fits_into_ten_kilobytes(apiserver: ApiServer, objects: Objects) -> None:  # noqa: F811
+def test_a_bare_off_switches_a_gate_off(apiserver: ApiServer, objects: Objects) -> None:
+    text = (
+        EXAMPLES["minimal"]
+        .read_text()
+        .replace("\nspec:\n", "\nspec:\n  gates: {data: {mode: Off}, leakage: {mode: 'Off'}}\n")
+    )
+    into = f"--namespace={objects.at['namespace']}"
+    answer = apiserver.run("create", into, "--dry-run=server", "-o", "json", "-f", "-", stdin=text)
+    assert answer.returncode == 0, answer.stderr
+    gates = FineTuneJobSpec.model_validate(json.loads(answer.stdout)["spec"]).gates
+    assert [gates.data.mode, gates.leakage.mode, gates.privacy.mode] == ["Off", "Off", "Enforce"]
+
+
+def test_everything_set_fits_into_ten_kilobytes(apiserver: ApiServer, objects: Objects) -> None:
     text = (
         EXAMPLES["full"].read_text().replace("  namespace: support\n", "  namespace: " + objects.at["namespace"] + "\n")
     )
@@ -294,7 +307,7 @@ def test_what_was_resolved_is_written_once(objects: Objects) -> None:
         assert any(field == "status.resolved" and "written once" in message for field, message in found), found
 
 
-def test_kubectl_shows_the_columns(apiserver: ApiServer, objects: Objects) -> None:  # noqa: F811
+def test_kubectl_shows_the_columns(apiserver: ApiServer, objects: Objects) -> None:
     manifest = run_manifest("columns-1")
     objects.create(manifest)
     objects.replace_status(manifest, STATUS | {"rollout": {"stage": "Canary", "weight": 25}})

@@ -168,4 +168,5 @@ class Hands:
 
 
 def _dump(status: FineTuneJobStatus | FineTuneRunStatus) -> Raw:
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    dump = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in dump.items() if value not in ([], {})}

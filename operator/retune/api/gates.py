@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from retune.api.base import UNIQUE, Model, Rule, checked, keyed
 from retune.api.quantity import FieldName, Fraction, Label, Money, shaped
@@ -21,10 +21,22 @@ class GateMode(StrEnum):
     OFF = "Off"
 
 
+def _off(value: object) -> object:
+    return GateMode.OFF if value is False else value
+
+
+_Mode = Annotated[
+    GateMode,
+    # YAML 1.1, which kubectl and Helm read, takes a bare `Off` for the boolean false.
+    BeforeValidator(_off),
+    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True, "enum": [*(mode.value for mode in GateMode), False]}),
+]
+
+
 class Gate(Model):
     """What all gates have."""
 
-    mode: GateMode = Field(GateMode.ENFORCE, description="Enforce ends the run, Warn only says so, Off does not look.")
+    mode: _Mode = Field(GateMode.ENFORCE, description="Enforce ends the run, Warn only says so, Off does not look.")
 
 
 class ProductionBalance(Model):

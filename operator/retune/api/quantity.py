@@ -46,12 +46,24 @@ Money = Annotated[
             "maxLength": 16,
         }
     ),
+    checked(
+        Rule(
+            f"string(self).matches(r'{MONEY_PATTERN}')",
+            'write an amount of money as a decimal string such as "3.20", or as a whole number',
+        )
+    ),
 ]
 """An amount: a decimal string such as `"3.20"`, or a whole number; `decimal` gives its value. Never a float."""
 
 ResourceQuantity = Annotated[
     int | str,
     WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "minimum": 0, "maxLength": 32}),
+    checked(
+        Rule(
+            f"string(self).matches(r'{QUANTITY_PATTERN}')",
+            "write an amount of a resource as Kubernetes does, such as 4, 500m or 32Gi",
+        )
+    ),
 ]
 """An amount of a resource as Kubernetes writes it, such as `4`, `500m` or `32Gi`."""
 

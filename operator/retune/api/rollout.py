@@ -125,6 +125,15 @@ class Exposure(Model):
 class OnBlind(Model):
     """What happens while nothing can be measured."""
 
+    RULES: ClassVar = (
+        # CEL's own durations know no days; those are left to the operator.
+        Rule(
+            "self.timeout.contains('d') || self.abort.contains('d') || duration(self.timeout) < duration(self.abort)",
+            "rollout.onBlind.abort must be longer than onBlind.timeout; raise abort or lower timeout",
+            ".abort",
+        ),
+    )
+
     timeout: Duration = Field("2m", description="Time after which the weight goes back to the first step's.")
     abort: Duration = Field("30m", description="Time after which the run ends as Inconclusive.")
 

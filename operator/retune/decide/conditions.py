@@ -49,15 +49,20 @@ def moment(timestamp: str | None) -> datetime | None:
     return datetime.fromisoformat(timestamp) if timestamp else None
 
 
-def events_of(old: Sequence[Condition], new: Sequence[Condition], quiet: frozenset[str] = frozenset()) -> list[Event]:
-    """One Event for each condition whose status or reason changed; False is a Warning. Types in `quiet` make none."""
+# Reasons that are no news: nothing has happened yet, or all is as everybody expects.
+_QUIET = frozenset({"Valid", "AllFieldsSupported", "Starting", "Running"})
+# A False that is what the user wanted.
+_GOOD = frozenset({"RunSucceeded", "Suspended"})
+
+
+def events_of(old: Sequence[Condition], new: Sequence[Condition]) -> list[Event]:
+    """One Event for each condition whose status or reason changed; a False that nobody wanted is a Warning."""
     events = []
     for condition in new:
         before = find(old, condition.type)
-        if condition.type in quiet or (
-            before is not None and (before.status, before.reason) == (condition.status, condition.reason)
-        ):
+        same = before is not None and (before.status, before.reason) == (condition.status, condition.reason)
+        if same or condition.reason in _QUIET:
             continue
-        kind = "Warning" if condition.status == "False" else "Normal"
+        kind = "Warning" if condition.status == "False" and condition.reason not in _GOOD else "Normal"
         events.append(Event(kind, condition.reason, condition.message))
     return events

@@ -186,7 +186,8 @@ def in_flight(draft: Draft) -> bool:
         return True
     admitted = find(run.status.conditions, "Admitted")
     phase = run.status.phase or RunPhase.PENDING
-    if phase in _WAITING_PHASES and admitted is not None and admitted.status != "True":
+    waits = admitted is not None and admitted.status != "True" and admitted.reason != "Starting"
+    if phase in _WAITING_PHASES and admitted is not None and waits:
         draft.set(phase=JobPhase.WAITING)
         draft.condition("Progressing", "Unknown", admitted.reason, f"Run {run.meta.name} waits: {admitted.message}")
     else:

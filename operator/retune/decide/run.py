@@ -89,7 +89,7 @@ def decide_run(facts: RunFacts) -> RunDecision:
     for rule in RULES:
         if rule(draft):
             break
-    events = events_of(facts.status.conditions, draft.status.conditions, quiet=frozenset({"Admitted"}))
+    events = events_of(facts.status.conditions, draft.status.conditions)
     return RunDecision(draft.status, tuple(draft.actions), tuple(events), draft.requeue)
 
 
@@ -195,8 +195,9 @@ def trained(draft: Draft) -> bool:
     if result is None:
         return True
     try:
+        scores = Scores.model_validate(result["scores"])
         draft.set(
-            scores=Scores.model_validate(result["scores"]),
+            scores=scores.model_copy(update={"uplift": round((scores.candidate or 0.0) - (scores.base or 0.0), 6)}),
             metrics={k: MetricScores.model_validate(v) for k, v in (result.get("metrics") or {}).items()},
             segments=tuple(SegmentScores.model_validate(s) for s in result.get("segments") or []),
             artifact=Artifact.model_validate(result["artifact"]),

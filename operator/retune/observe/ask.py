@@ -51,7 +51,7 @@ class Ask:
         """The Job controller's newest complaint that it could not create the pod (a quota, an admission rule)."""
         query = {"fieldSelector": f"involvedObject.uid={child.uid},reason=FailedCreate"}
         try:
-            events = (await self._client.list_page("events", namespace, query)).get("items", [])
+            events = (await self._client.list_page("events", namespace, query)).get("items") or []
         except ApiError as error:
             log.warning("Events of Job %s/%s cannot be read: %s", namespace, child.name, error)
             return None

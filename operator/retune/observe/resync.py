@@ -65,7 +65,7 @@ class Resync:
             while True:
                 page = await self._client.list_page(resource, namespace, query, metadata=True)
                 versions.append(int(page["metadata"].get("resourceVersion") or 0))
-                items += page.get("items", [])
+                items += page.get("items") or []
                 if not page["metadata"].get("continue"):
                     break
                 query["continue"] = page["metadata"]["continue"]

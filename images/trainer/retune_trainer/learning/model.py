@@ -29,6 +29,16 @@ def device() -> str:
     return os.environ.get("RETUNE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _quiet() -> None:
+    """No bars, and every word of the library through our own log."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.disable_default_handler()
+    logging.enable_propagation()
+    logging.set_verbosity_warning()
+
+
 def load(folder: Path, where: str) -> tuple[Any, Any]:
     """The model and its tokenizer.
 
@@ -40,6 +50,7 @@ def load(folder: Path, where: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    _quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
