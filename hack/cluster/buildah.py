@@ -62,9 +62,10 @@ def remove(references_: set[str]) -> None:
         succeeds(_buildah("rmi", "--prune"), seconds=120)
 
 
-def push_command(reference: str) -> list[str | Path]:
-    """A command that writes the image to its standard output, as a docker-archive."""
-    return _buildah("push", "--quiet", "--disable-compression", reference, f"docker-archive:/dev/stdout:{reference}")
+def push(reference: str, registry: str, name: str) -> None:
+    """Sends an image to a registry on this machine, without the layers that it has already."""
+    command = _buildah("push", "--tls-verify=false", "--disable-compression", reference, f"docker://{registry}/{name}")
+    logged(command, LOG / f"push-{name.partition(':')[0]}.log", env=_environment())
 
 
 def _certificates() -> list[str]:

@@ -1,7 +1,6 @@
 """containerd's image store, which outlives the cluster: bringing images in, sweeping out dead containers."""
 
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from hack.cluster import binaries, daemons
 from hack.cluster.components import SOCKET
 from hack.cluster.keys import CFG
-from hack.cluster.process import ClusterError, output, succeeds, tail
+from hack.cluster.process import ClusterError, logged, output, succeeds, tail
 from hack.cluster.settings import CONTAINERD, LOG
 
 
@@ -55,30 +54,23 @@ def images() -> set[str]:
     return set(output(ctr("images", "list", "--quiet")).split())
 
 
+def blobs() -> Path:
+    """The folder of all layers, manifests and configurations, named by sha256."""
+    return CONTAINERD / "io.containerd.content.v1.content" / "blobs" / "sha256"
+
+
 def import_archive(archive: Path) -> None:
     """Brings a docker-archive in."""
     output(ctr("images", "import", "--local", str(archive)))
 
 
-def import_from(push: Sequence[str | Path], what: str) -> None:
-    """Brings in the docker-archive that a command writes to its standard output; no copy of it touches the disk."""
-    log = LOG / f"import-{what}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as errors:
-        source = subprocess.Popen(push, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
-        sink = subprocess.Popen(
-            ctr("images", "import", "--local", "-"), stdin=source.stdout, stdout=errors, stderr=errors
-        )
-        if source.stdout:
-            source.stdout.close()
-        try:
-            codes = (sink.wait(), source.wait())
-        finally:
-            for process in (source, sink):
-                if process.poll() is None:
-                    process.kill()
-    if any(codes):
-        raise ClusterError(f"bringing {what} into containerd failed; all output is in {log}:\n{tail(log)}")
+def pull(registry: str, name: str, reference: str) -> None:
+    """Brings in an image from a registry on this machine, under a name of its own."""
+    source = f"{registry}/{name}"
+    log = LOG / f"pull-{name.partition(':')[0]}.log"
+    logged(ctr("images", "pull", "--local", "--plain-http", source), log)
+    output(ctr("images", "tag", "--force", source, reference))
+    output(ctr("images", "remove", source))
 
 
 def remove(references: Sequence[str]) -> None:

@@ -38,14 +38,29 @@ def install(cluster: Cluster) -> None:
         raise ClusterError(f"there is no chart in {CHART}")
     references = images.noted()
     helm: list[str | Path] = [binaries.path("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install"]
-    helm += ["retune", CHART, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "180s"]
+    helm += ["retune", CHART, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s"]
     for name in ("operator", "trainer"):
         if name not in references:
             raise ClusterError(f"the image {name} has not been built: run `make images`")
         helm += ["--set", f"{name}.image={references[name]}"]
     with step("installing the operator", about=15):
         output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
-        output(helm)
+        try:
+            output(helm)
+        except ClusterError as error:
+            raise ClusterError(f"{error}\n{_what_the_pods_say(cluster)}") from error
+
+
+def _what_the_pods_say(cluster: Cluster) -> str:
+    """Helm only says that it waited in vain; why, the pods know."""
+    kubectl = [*_kubectl(cluster), "--namespace", OPERATOR_NAMESPACE]
+    said = []
+    for question in (["get", "pods"], ["logs", "deployment/retune", "--tail", "15"]):
+        try:
+            said.append(output([*kubectl, *question]))
+        except ClusterError as error:
+            said.append(str(error))
+    return "\n".join(said)
 
 
 def endpoint(cluster: Cluster, name: str) -> str:

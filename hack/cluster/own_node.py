@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hack.cluster import base_image, buildah, containerd, debian, node
+from hack.cluster import base_image, buildah, containerd, debian, handover, node
 from hack.cluster.settings import BUILDAH, IMAGE_PREFIX, KUBECONFIG, NODE_IP
 
 
@@ -52,8 +52,11 @@ class OwnNode:
         return {reference for reference in containerd.images() if reference.startswith(f"{IMAGE_PREFIX}/")}
 
     def load(self, reference: str) -> None:
-        """From buildah to containerd, without a file between."""
-        containerd.import_from(buildah.push_command(reference), reference.rpartition("/")[2].partition(":")[0])
+        """From buildah to containerd, as far as containerd has not got it."""
+        name = reference.rpartition("/")[2]
+        with handover.registry(containerd.blobs(), buildah.TEMPORARY) as registry:
+            buildah.push(reference, registry, name)
+            containerd.pull(registry, name, reference)
 
     def drop(self, repository: str, keep: str) -> None:
         """Forgets stale tags in both stores."""

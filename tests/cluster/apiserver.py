@@ -41,11 +41,11 @@ class ApiServer:
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
 
 
-def _binaries() -> Path | None:
+def binaries() -> Path | None:
     """Folder with etcd, kube-apiserver and kubectl, if there is one."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folders = [os.environ.get("KUBEBUILDER_ASSETS"), f"{os.environ.get('RETUNE_CACHE') or cache + '/retune'}/bin"]
-    names = ("etcd", "kube-apiserver", "kubectl")
+    names = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
     for folder in filter(None, folders):
         if all(os.access(Path(folder) / name, os.X_OK) for name in names):
             return Path(folder)
@@ -57,7 +57,7 @@ def _given() -> Path | None:
     if path := os.environ.get("RETUNE_KUBECONFIG"):
         return Path(path)
     # An own server starts in seconds and no operator meddles with it, so the local cluster is the second choice.
-    if _binaries() is None and (CHECKOUT / "hack/cluster").exists():
+    if binaries() is None and (CHECKOUT / "hack/cluster").exists():
         command = [sys.executable, "hack/cluster", "kubeconfig"]
         answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
         path = answer.stdout.strip()
@@ -100,9 +100,9 @@ def _await_ready(url: str, certificate: Path, process: subprocess.Popen[bytes], 
 
 @contextlib.contextmanager
 def started(binaries: Path) -> Iterator[Path]:
-    """Run etcd and kube-apiserver on free loopback ports; gives a kubeconfig with all rights."""
+    """Run etcd, kube-apiserver and kube-controller-manager on free loopback ports; gives an all-powerful kubeconfig."""
     folder = Path(tempfile.mkdtemp(prefix="retune-apiserver-"))
-    client, peer, port = _free_ports(3)
+    client, peer, port, extra = _free_ports(4)
     etcd_url, api_url = f"http://127.0.0.1:{client}", f"https://127.0.0.1:{port}"
     subprocess.run(["openssl", "genrsa", "-out", folder / "sa.key", "2048"], check=True, capture_output=True)
     (folder / "tokens.csv").write_text(f"{_TOKEN},admin,admin,system:masters\n")
@@ -139,8 +139,15 @@ def started(binaries: Path) -> Iterator[Path]:
         f"--service-account-key-file={folder / 'sa.key'}",
         f"--service-account-signing-key-file={folder / 'sa.key'}",
         "--service-cluster-ip-range=10.96.0.0/16",
-        # No controller makes the default ServiceAccounts here.
-        "--disable-admission-plugins=ServiceAccount",
+    ]
+    controllers = [
+        binaries / "kube-controller-manager",
+        f"--kubeconfig={folder / 'kubeconfig'}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={extra}",
+        f"--cert-dir={folder / 'pki-controllers'}",
+        f"--service-account-private-key-file={folder / 'sa.key'}",
     ]
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -149,20 +156,22 @@ def started(binaries: Path) -> Iterator[Path]:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
             stack.callback(_stop, process)
         _await_ready(api_url, certificate, process, folder / "kube-apiserver.log")
+        log = stack.enter_context((folder / "kube-controller-manager.log").open("wb"))
+        stack.callback(_stop, subprocess.Popen(controllers, stdout=log, stderr=subprocess.STDOUT))
         yield folder / "kubeconfig"
 
 
 @pytest.fixture(scope="session")
 def apiserver() -> Iterator[ApiServer]:
     """A real API server with Retune's CRDs."""
-    binaries = _binaries()
+    found = binaries()
     with contextlib.ExitStack() as stack:
         kubeconfig = _given()
         if kubeconfig is None:
-            if binaries is None:
+            if found is None:
                 pytest.skip("no API server: set RETUNE_KUBECONFIG or KUBEBUILDER_ASSETS, or run `make cluster`")
-            kubeconfig = stack.enter_context(started(binaries))
-        server = ApiServer(kubeconfig, str(binaries / "kubectl") if binaries else "kubectl")
+            kubeconfig = stack.enter_context(started(found))
+        server = ApiServer(kubeconfig, str(found / "kubectl") if found else "kubectl")
         crds = ("--server-side", "--force-conflicts", "-f", str(CHECKOUT / "crds"))
         applied = server.run("apply", *crds)
         assert applied.returncode == 0, applied.stderr

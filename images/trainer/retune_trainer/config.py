@@ -77,9 +77,10 @@ class Training(Model):
     learning_rate: float = 2e-4
     batch_tokens: int = 8192
     max_length: int = 1024
-    packing: bool = True
+    packing: bool | None = None
     seed: int = 7
     checkpoint_every_steps: int = 50
+    gpus_per_node: int = 1
 
 
 class Metric(Model):

@@ -90,7 +90,8 @@ def identify(config: RunConfig, store: Store) -> str:
     if not digest.startswith("hf:"):
         digest = f"sha256:{digest}"
     promised = config.spec.base_model.digest
-    if promised and promised != digest:
+    # Written by hand, it may come without its prefix.
+    if promised and promised.removeprefix("sha256:") != digest.removeprefix("sha256:"):
         message = f"{uri} is {digest}, but spec.baseModel.digest says {promised}; the model was changed in its place"
         raise InputError("BaseChanged", "spec.baseModel.digest", message)
     return digest

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from retune_trainer import inputs, versions
+from retune_trainer import evaluation, inputs, publish, versions
 from retune_trainer.attempts import Attempts
 from retune_trainer.config import RunConfig
 from retune_trainer.credentials import Credentials, Role
@@ -25,6 +25,7 @@ def run(config: RunConfig, credentials: dict[Role, Credentials], work: Path) -> 
         InputError: something is wrong; only the first thing found is named, in the order a user would correct them.
         StoreError: a store does not answer.
     """
+    publish.supported(config)
     sources = inputs.Sources(config, credentials)
     base = inputs.identify(config, sources.base_model())
     say("base model found", uri=config.spec.base_model.uri, digest=base)
@@ -32,6 +33,7 @@ def run(config: RunConfig, credentials: dict[Role, Credentials], work: Path) -> 
     gold = sources.fetch(Role.GOLD, work)
     learned, judged = inputs.survey(config, train, gold)
     say("data sets read", train=learned.examples, gold=judged.examples, format=learned.format.value)
+    evaluation.acceptance_metric(config, learned.format)
     _check_writable(config, sources.artifacts())
     return succeeded(
         resolved={

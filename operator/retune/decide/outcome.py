@@ -53,6 +53,8 @@ def outcome(child: Child, pods: tuple[Pod, ...], memory_limit: str) -> Outcome |
     if child.complete:
         return _complete(pod)
     job_reason, job_message = child.failed or ("", "")
+    if pod is not None and pod.deleting:  # whatever its exit code: somebody took it away while it ran
+        return Outcome(Exit.DISRUPTED, "PodDeleted", f"Pod {pod.name} was deleted while it ran", {})
     if pod is not None and pod.termination is not None and not pod.disrupted:
         return _terminated(pod, pod.termination.exit_code, job_reason, memory_limit)
     if job_reason == "DeadlineExceeded":
@@ -109,6 +111,8 @@ def _by_code(code: int, result: dict[str, Any], fallback: str) -> Outcome:
             return Outcome(Exit.CRASHED, error.get("reason") or "StoreUnreachable", message, result)
         case 75:
             return Outcome(Exit.DISRUPTED, "Interrupted", "Stopped by SIGTERM after a checkpoint", result)
+        case 143:
+            return Outcome(Exit.DISRUPTED, "Interrupted", "Stopped by SIGTERM", result)
         case 70:
             return Outcome(Exit.LOST, "Superseded", "A newer attempt had taken over", result)
         case _:

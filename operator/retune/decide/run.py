@@ -5,7 +5,7 @@ line.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,9 @@ from retune.decide.waiting import Wait, waiting
 
 MAX_BACKOFF = 300  # s
 STAGES = {Stage.PREFLIGHT: AttemptStage.PREFLIGHT, Stage.TRAIN: AttemptStage.TRAIN}
+# Noted on an attempt whose pod was seen being deleted: by the time the Job fails, the pod is gone and only its exit
+# code is left, which looks like a crash.
+POD_DELETED = "PodDeleted"
 EVALUATING_STAGES = frozenset({"Evaluating", "Publishing"})
 # What a preflight pod is given: it only reads, so it stays small (manifests use the same figures).
 PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT = "250m", "512Mi", "2Gi"
@@ -286,6 +289,8 @@ def _watch(draft: Draft, attempt: Attempt) -> Outcome | None:
     ended = outcome(child, pods, _memory_limit(facts, attempt))
     if ended is None:
         _show(draft, attempt, child, pods)
+    elif ended.exit is Exit.CRASHED and attempt.reason == POD_DELETED:
+        return replace(ended, exit=Exit.DISRUPTED, reason=POD_DELETED)
     return ended
 
 
@@ -300,6 +305,9 @@ def _show(draft: Draft, attempt: Attempt, child: Child, pods: tuple[Pod, ...]) -
             _wait(draft, stage, wait)
         else:
             draft.again_in(15)  # long enough to be worth a reason
+        return
+    if running.deleting:
+        draft.replace_attempt(attempt, attempt.model_copy(update={"reason": POD_DELETED}))
         return
     if stage is Stage.PREFLIGHT:
         if find(draft.status.conditions, "Admitted") is not None:

@@ -2,7 +2,18 @@
 
 from decimal import Decimal
 
-from retune.api import BaseModelSnapshot, FineTuneJobSpec, FineTuneRunSpec, JobRef, MetricName, Prices, Store, Trigger
+from retune.api import (
+    BaseModelSnapshot,
+    FineTuneJobSpec,
+    FineTuneRunSpec,
+    JobRef,
+    Metric,
+    MetricName,
+    Prices,
+    Rollout,
+    Store,
+    Trigger,
+)
 from retune.decide.digest import model_digest
 from retune.decide.facts import JobFacts
 
@@ -32,7 +43,11 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         if spec.evaluation.metrics:
             metric = spec.evaluation.metrics[0].name
         acceptance = acceptance.model_copy(update={"metric": metric})
-    evaluation = spec.evaluation.model_copy(update={"acceptance": acceptance})
+    metrics = spec.evaluation.metrics or (Metric(name=acceptance.metric or MetricName.TOKEN_F1),)
+    evaluation = spec.evaluation.model_copy(update={"acceptance": acceptance, "metrics": metrics})
+    training = spec.training
+    if training.packing is None:
+        training = training.model_copy(update={"packing": training.gpus_per_node > 0})
     return FineTuneRunSpec(
         job_ref=JobRef(name=facts.meta.name, uid=facts.meta.uid),
         number=number,
@@ -43,12 +58,12 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         dataset=spec.dataset,
         gates=spec.gates,
         method=spec.method,
-        training=spec.training,
+        training=training,
         evaluation=evaluation,
         artifacts=artifacts,
         budget=spec.budget,
         serving=spec.serving,
-        rollout=spec.rollout,
+        rollout=spec.rollout or (Rollout() if spec.serving is not None else None),
         prices=_prices(facts, spec),
         image=spec.training.image or policy.trainer_image,
         model_digest=model_digest(spec),

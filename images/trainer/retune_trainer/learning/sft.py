@@ -103,7 +103,7 @@ class SftLearner:
         training = config.spec.training
         self._config = config
         self._work = work
-        self._where = device()
+        self._where = device() if training.gpus_per_node else "cpu"
         # The adapter's first weights are drawn when the trainer is made.
         set_seed(training.seed)
         self._model, self._tokenizer = load(folder, self._where)
@@ -112,7 +112,7 @@ class SftLearner:
         if self._encoder.shortened:
             say("examples were cut to spec.training.maxLength", examples=self._encoder.shortened)
         rows = Dataset.from_dict({"input_ids": [e.input_ids for e in encoded], "labels": [e.labels for e in encoded]})
-        packing = training.packing and self._where != "cpu"
+        packing = training.packing is not False and self._where != "cpu"
         if training.packing and not packing:
             say("packing is off: on a CPU it is slower than batches of like length")
         if packing:

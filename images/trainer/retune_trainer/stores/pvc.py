@@ -19,12 +19,12 @@ MOUNT = Path("/pvc")
 class PvcStore:
     """Files below one folder of one claim."""
 
-    def __init__(self, place: Place, mount: Path = MOUNT) -> None:
+    def __init__(self, place: Place) -> None:
         """Refuse a path that leads out of the claim."""
         parts = urlsplit(place.uri)
         self._place = place
         self.uri = place.uri.rstrip("/")
-        self._claim = (mount / parts.netloc).resolve()
+        self._claim = (MOUNT / parts.netloc).resolve()
         self._root = (self._claim / parts.path.strip("/")).resolve()
         if not parts.netloc or not self._root.is_relative_to(self._claim):
             raise InputError("ConfigInvalid", place.field, f"{place.uri!r} leads out of its claim")
