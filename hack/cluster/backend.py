@@ -78,7 +78,6 @@ def choose() -> Cluster:
 
 def remember(backend: Cluster | None) -> None:
     """Notes the choice for later commands; `None` forgets it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
     if backend is None:
         CHOICE.unlink(missing_ok=True)
     else:

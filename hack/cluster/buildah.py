@@ -1,6 +1,7 @@
 """Building images without Docker: buildah, with a store of its own in the cache."""
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,10 +43,21 @@ def pull(archive: Path, reference: str, named: str) -> None:
 
 
 def build(dockerfile: Path, context: Path, arguments: Sequence[str], reference: str, log: Path) -> None:
-    """Builds an image under a name."""
+    """Builds an image under a name.
+
+    Every stage before the last gets a name too, for `remove` would prune its layers otherwise, and the next build would
+    begin from nothing.
+    """
+    stages = re.findall(r"^FROM .* AS (\S+)", dockerfile.read_text(), re.MULTILINE)
+    for stage in stages:
+        _build(dockerfile, context, arguments, ["--target", stage, "--tag", f"{reference}-{stage}"], log)
+    _build(dockerfile, context, arguments, ["--tag", reference], log)
+
+
+def _build(dockerfile: Path, context: Path, arguments: Sequence[str], what: Sequence[str], log: Path) -> None:
     command = _buildah("build", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never")
     command += [f"--build-arg={argument}" for argument in arguments]
-    command += [*_certificates(), "--file", dockerfile, "--tag", reference, context]
+    command += [*_certificates(), "--file", dockerfile, *what, context]
     logged(["nice", *command], log, env=_environment())
 
 

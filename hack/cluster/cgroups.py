@@ -1,6 +1,7 @@
 """The cgroup of all pods: how `down` finds containers, which have network namespaces of their own."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from hack.cluster.settings import CGROUP
@@ -16,7 +17,11 @@ def _roots() -> list[Path]:
 
 
 def create() -> None:
-    """Makes it in every hierarchy; the kubelet insists that its root exists."""
+    """Makes it in every hierarchy; the kubelet insists that its root exists, with all the controllers that it uses."""
+    if (MOUNT / "cgroup.controllers").exists():
+        for controller in (MOUNT / "cgroup.controllers").read_text().split():
+            with suppress(OSError):  # the kubelet does not need all that there are, and says which one it misses
+                (MOUNT / "cgroup.subtree_control").write_text(f"+{controller}")
     for root in _roots():
         root.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):

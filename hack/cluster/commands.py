@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Callable
 
-from hack.cluster import backend, binaries, images, infra
+from hack.cluster import backend, binaries, cache, images, infra
 from hack.cluster.backend import Cluster
 from hack.cluster.lock import only_one
 from hack.cluster.process import ClusterError
@@ -37,7 +36,7 @@ def clean(cluster: Cluster) -> None:
         down(cluster)
         cluster.clean()
         if cluster.name != "existing":
-            shutil.rmtree(CACHE, ignore_errors=True)
+            cache.delete()
     say(f"{CACHE} is removed; Go's and uv's own caches are theirs: `go clean -cache -modcache`, `uv cache clean`")
 
 
@@ -97,6 +96,7 @@ def main() -> int:
     # Ended by a signal, we clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        cache.make()
         _run(arguments)
     except ClusterError as error:
         print(f"\n{error}", file=sys.stderr)

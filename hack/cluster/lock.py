@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hack.cluster import cache
 from hack.cluster.progress import say
 from hack.cluster.settings import CACHE
 
@@ -14,7 +15,7 @@ def only_one(what: str) -> Iterator[None]:
     """Holds the lock called `what`, after waiting for whoever holds it now. The kernel drops it if we die."""
     path = CACHE / f"{what}.lock"
     while True:
-        CACHE.mkdir(parents=True, exist_ok=True)
+        cache.make()
         with path.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -52,6 +52,8 @@ def healthy() -> bool:
 
 def down() -> None:
     """Ends exactly what `up` started and removes its state, in a second or two; images and programs stay."""
+    if network.other_owner():
+        return
     _keep_logs()
     end = time.monotonic() + 10
     # A loop, because a shim or runc in its last breath may still start something.
@@ -96,6 +98,8 @@ def _refuse_what_cannot_work() -> None:
         raise ClusterError("the local cluster needs Docker on this system: start it and try again")
     if os.geteuid() != 0:
         raise ClusterError("without Docker the local cluster needs root: start Docker, or run this as root")
+    if owner := network.other_owner():
+        raise ClusterError(f"the cluster of {owner} is running; stop it with RETUNE_CACHE={owner} make down")
     if len(str(CACHE)) > LONGEST_CACHE:
         raise ClusterError(f"{CACHE} is too long for the paths of sockets: set RETUNE_CACHE to a shorter one")
 

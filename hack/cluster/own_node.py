@@ -60,7 +60,7 @@ class OwnNode:
 
     def drop(self, repository: str, keep: str) -> None:
         """Forgets stale tags in both stores."""
-        buildah.remove(buildah.references(repository) - {keep})
+        buildah.remove({known for known in buildah.references(repository) if not known.startswith(keep)})
         if node.healthy():
             stale = {reference for reference in self.loaded() if reference.rpartition(":")[0] == repository} - {keep}
             containerd.remove(sorted(stale))

@@ -26,7 +26,7 @@ ETCD = "v3.7.0"
 CONTAINERD_VERSION = "v2.4.2"
 COREDNS = "v1.15.0"
 HELM = "v4.3.1"
-KIND = "v0.32.0"
+KIND = "v0.33.0"
 
 NODE = "node0"
 NETNS = "retune"

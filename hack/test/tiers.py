@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hack.cluster import backend, binaries
+from hack.cluster import backend, binaries, cache
 from hack.cluster.process import ClusterError
 from hack.cluster.settings import ROOT
 from hack.test.warmup import ImageBuild
@@ -76,6 +76,7 @@ def main() -> int:
     # Ended by a signal, we stop what we started as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        cache.make()
         return _run(tiers)
     except ClusterError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -226,7 +226,7 @@ class LatestRun(StatusModel):
 
     name: ObjectName = Field(description="Name of the run.")
     number: int = Field(ge=1, description="Its number.")
-    phase: RunPhase = Field(RunPhase.PENDING, description="Its phase.")
+    phase: RunPhase | None = Field(None, description="How it ended; absent while it is in flight.")
     model_digest: Digest = Field("", description="Digest of what makes the model, as the user wrote it.")
 
 

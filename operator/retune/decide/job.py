@@ -113,7 +113,7 @@ def observed(draft: Draft) -> bool:
             draft.set(previous=PreviousModel(run=before.meta.name, digest=promoted[1].status.artifact.digest))
     latest, last = draft.latest, draft.status.latest_run
     if last is not None and (latest is None or latest.spec.number < last.number):
-        if not last.phase.is_terminal:  # somebody deleted the run in flight
+        if last.phase is None:  # somebody deleted the run in flight
             draft.set(latest_run=last.model_copy(update={"phase": RunPhase.CANCELLED}))
     elif latest is not None:
         resolved = latest.status.resolved
@@ -125,7 +125,7 @@ def observed(draft: Draft) -> bool:
             latest_run=LatestRun(
                 name=latest.meta.name,
                 number=latest.spec.number,
-                phase=latest.status.phase or RunPhase.PENDING,
+                phase=latest.status.phase if latest.status.phase and latest.status.phase.is_terminal else None,
                 model_digest=latest.spec.model_digest,
             )
         )
@@ -249,8 +249,9 @@ def idle(draft: Draft) -> bool:
     if latest is not None:
         failed = next((c for c in reversed(latest.status.conditions) if c.status == "False"), None)
         said = f" {failed.reason}: {failed.message}" if failed else ""
-    reason = "RunSucceeded" if last.phase is RunPhase.PROMOTED else f"Run{last.phase.value}"
-    draft.condition("Progressing", "False", reason, f"Run {last.name} ended as {last.phase.value}.{said}")
+    phase = last.phase or RunPhase.CANCELLED
+    reason = "RunSucceeded" if phase is RunPhase.PROMOTED else f"Run{phase.value}"
+    draft.condition("Progressing", "False", reason, f"Run {last.name} ended as {phase.value}.{said}")
     return True
 
 

@@ -298,6 +298,8 @@ def _show(draft: Draft, attempt: Attempt, child: Child, pods: tuple[Pod, ...]) -
     """The attempt is under way: phase, waiting reasons and progress."""
     facts, stage = draft.facts, child.stage
     running = next((p for p in pods if p.running_since is not None and not p.over), None)
+    if running is None and any(p.over or p.termination for p in pods):
+        return  # it has ended, and the Job is about to say so
     if running is None:
         draft.set(phase=RunPhase.PREFLIGHT if stage is Stage.PREFLIGHT else RunPhase.QUEUED)
         wait = waiting(stage, pods, facts.denied, facts.now)

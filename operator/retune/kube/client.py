@@ -142,6 +142,16 @@ class Client:
                 return None
             raise
 
+    async def missing_kinds(self) -> list[str]:
+        """Which of Retune's own kinds the API server does not know (yet); all of them while it cannot be asked."""
+        ours = [resource for resource, group in RESOURCES.items() if group.startswith("/apis/retune.dev")]
+        try:
+            found = await self._request("GET", "/apis/retune.dev/v1alpha1")
+        except ApiError:
+            return ours
+        known = {resource["name"] for resource in found.get("resources") or []}
+        return [resource for resource in ours if resource not in known]
+
     async def close(self) -> None:
         """Close all connections."""
         await self._api.close()

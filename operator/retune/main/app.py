@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -30,6 +30,7 @@ from retune.observe.resync import PAGE, SELECTORS, Resync
 
 log = logging.getLogger("retune")
 STOP_TIMEOUT = 10.0  # s that reconciles in flight are given at shutdown
+STUCK = 300.0  # s without progress, while keys are due, after which only a restart helps
 WATCH_TIMEOUT = 300  # s after which the API server ends a watch, and a new one starts
 
 
@@ -57,13 +58,13 @@ class Operator:
         self._caches = Caches.empty()
         self._stop = asyncio.Event()
         self._watching = False  # the caches hold all that exists
+        self._stuck: Callable[[], float] = lambda: 0.0
         self._failed = ""
 
     async def run(self) -> int:
         """Run until a signal or a lost lease; the process's exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._take_signals()
         api = await connect(self._settings.workers + 4)
         leadership: Leadership
         client = Client(
@@ -77,7 +78,7 @@ class Operator:
         )
         self._metrics.leading.set_function(lambda: float(leadership.held()))
         Phases(self._metrics, self._caches.job_phases, self._caches.run_phases)
-        endpoints = Endpoints(lambda: self._failed, self._not_ready, self._metrics.registry)
+        endpoints = Endpoints(self._unhealthy, self._not_ready, self._metrics.registry)
         await endpoints.start(self._settings.listen, self._settings.health_port, self._settings.metrics_port)
         try:
             async with aiohttp.ClientSession() as session:
@@ -89,6 +90,14 @@ class Operator:
         log.info("Stopped%s", f": {self._failed}" if self._failed else "")
         return 1 if self._failed else 0
 
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+
+    def _unhealthy(self) -> str:
+        stuck = self._stuck() if self._watching else 0.0
+        return self._failed or (f"no worker has taken a key for {stuck:.0f} s\n" if stuck > STUCK else "")
+
     def _not_ready(self) -> str:
         return "" if self._watching else "the caches are not complete yet\n"
 
@@ -97,10 +106,13 @@ class Operator:
         watches = Watches(self._caches, queue)
 
         def gone(resource: str, raw: Mapping[str, Any]) -> None:
-            kind = {"finetunejobs": JOB, "finetuneruns": RUN}.get(resource)
             self._metrics.missed.inc()
+            kind = {"finetunejobs": JOB, "finetuneruns": RUN}.get(resource)
             if kind is not None:
                 queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
+            for run in self._caches.runs.values():
+                if run.meta.uid == raw["owner"]:  # of a Job or pod
+                    queue.add(Key(RUN, run.meta.namespace, run.meta.name))
 
         namespaces = self._settings.namespaces or ("",)
         resync = Resync(self._caches, client, namespaces, gone)
@@ -108,17 +120,16 @@ class Operator:
         reconciler = Reconciler(queue, observer, Hands(client, self._caches), self._metrics)
 
         tasks = {
-            "watch": asyncio.create_task(self._watch(watches)),
+            "watch": asyncio.create_task(self._watch(watches, client)),
             "lease": asyncio.create_task(leadership.hold()),
             "act": asyncio.create_task(self._act(leadership, resync, reconciler)),
             "stop": asyncio.create_task(self._stop.wait()),
         }
+        self._stuck = queue.stuck_for
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         for name, task in tasks.items():
             if task.done() and name != "stop":
                 error = task.exception()
-                if name == "watch" and error is None:  # kopf takes the signals for itself, and ends without an error
-                    continue
                 self._failed = f"{name}: {error}" if error else f"{name} has ended"
                 log.error("Stopping because %s", self._failed)
         for task in tasks.values():
@@ -126,7 +137,13 @@ class Operator:
         # A lost lease fences writes at once (Client asks `held`); what is awaited here is only the end of the tasks.
         await asyncio.wait(tasks.values(), timeout=STOP_TIMEOUT)
 
-    async def _watch(self, watches: Watches) -> None:
+    async def _watch(self, watches: Watches, client: Client) -> None:
+        while missing := await client.missing_kinds():  # kopf looks for them once, when it starts
+            log.warning("Waiting for the CustomResourceDefinitions of %s", ", ".join(missing))
+            await asyncio.sleep(2)
+        started = asyncio.Event()
+        started_task = asyncio.create_task(started.wait())
+        started_task.add_done_callback(lambda _: self._take_signals())  # kopf has taken them for itself
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(kopf.login_via_client)
         watches.register(registry)
@@ -137,6 +154,7 @@ class Operator:
             standalone=True,
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
+            ready_flag=started,
         )
 
     async def _act(self, leadership: Leadership, resync: Resync, reconciler: Reconciler) -> None:

@@ -39,6 +39,7 @@ class Queue:
         self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
+        self._taken_at = self._now()
 
     def add(self, key: Key) -> None:
         """Have `key` looked at as soon as a worker is free; while one is at it, once more after that."""
@@ -46,8 +47,7 @@ class Queue:
             return
         self._waiting.add(key)
         if key not in self._working:
-            self._ready.append(key)
-            self._wake.set()
+            self._now_ready(key)
 
     def add_after(self, key: Key, delay: float) -> None:
         """Have `key` looked at after `delay` seconds, or earlier if it was to be earlier anyway."""
@@ -78,6 +78,7 @@ class Queue:
                 key = self._ready.popleft()
                 self._waiting.discard(key)
                 self._working.add(key)
+                self._taken_at = self._now()
                 return key
             self._wake.clear()
             delay = self._timers[0][0] - self._now() if self._timers else None
@@ -90,8 +91,17 @@ class Queue:
         """The worker has looked; if the key was added meanwhile, it is ready again."""
         self._working.discard(key)
         if key in self._waiting:
-            self._ready.append(key)
-            self._wake.set()
+            self._now_ready(key)
+
+    def stuck_for(self) -> float:
+        """Seconds for which keys have been ready and none was taken; 0 if none is ready."""
+        return self._now() - self._taken_at if self._ready else 0.0
+
+    def _now_ready(self, key: Key) -> None:
+        if not self._ready:
+            self._taken_at = self._now()
+        self._ready.append(key)
+        self._wake.set()
 
     def _ripen(self) -> None:
         now = self._now()

@@ -91,8 +91,8 @@ class Cache(Generic[T]):
     def unseen(self, uids: set[str], as_of: int) -> list[Raw]:
         """Objects that are not among `uids` although they are older than the list those come from (version `as_of`)."""
         return [
-            {"metadata": {"namespace": namespace, "name": name, "uid": uid}}
-            for (namespace, name), (version, uid, _, _) in self._objects.items()
+            {"metadata": {"namespace": namespace, "name": name, "uid": uid}, "owner": owner}
+            for (namespace, name), (version, uid, owner, _) in self._objects.items()
             if uid not in uids and version <= as_of
         ]
 

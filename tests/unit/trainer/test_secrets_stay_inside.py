@@ -76,10 +76,8 @@ def test_the_log_hides_secrets_in_messages_fields_and_tracebacks():
     try:
         log.set_up(Scrubber([Credentials({"HF_TOKEN": "hf_token_1234"})]), stream)
         log.say("token hf_token_1234", detail={"a": ["hf_token_1234"]})
-        try:
-            raise RuntimeError("hf_token_1234 was refused")
-        except RuntimeError:
-            logging.getLogger("some.library").exception("failed")
+        error = RuntimeError("hf_token_1234 was refused")
+        logging.getLogger("some.library").error("failed", exc_info=error)
     finally:
         logging.captureWarnings(capture=False)
         root.handlers[:], root.level = before, level

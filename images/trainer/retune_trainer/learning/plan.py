@@ -44,8 +44,10 @@ def _epochs(lengths: Sequence[int], batch: int, seed: int) -> Iterator[int]:
     while True:
         rows = list(range(len(lengths)))
         rng.shuffle(rows)
-        # What did not fill a batch of the last epoch comes first, so that every batch is cut from whole windows.
-        rows = carried + rows
+        # What did not fill a batch is filled up by the next epoch, and comes before all else of it.
+        fill = (batch - len(carried)) % batch
+        yield from carried + rows[:fill] if carried else []
+        rows = rows[fill:]
         usable = len(rows) // batch * batch
         carried = rows[usable:]
         batches = []
@@ -66,11 +68,9 @@ def make(lengths: Sequence[int], training: Training, *, max_micro_tokens: int) -
     count = len(lengths)
     mean = sum(lengths) / count
     batch = min(count, max(1, round(training.batch_tokens / mean)))
-    accumulation = math.ceil(batch * max(lengths) / max_micro_tokens)
-    accumulation = min(batch, max(1, accumulation))
-    micro = math.ceil(batch / accumulation)
-    # The batch is the largest multiple that is not above what was asked for, as far as one example a time allows.
-    accumulation = max(1, batch // micro)
+    accumulation = math.ceil(batch / max(1, max_micro_tokens // max(lengths)))
+    # Whole micro-batches of one size: at most a few examples fewer than were asked for.
+    micro = max(1, batch // accumulation)
     batch = micro * accumulation
     if training.max_steps is not None:
         steps = training.max_steps

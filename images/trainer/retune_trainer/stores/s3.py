@@ -111,11 +111,9 @@ class S3Store:
             raise self._answered(error, doing, uri) from None
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise place.rejected(str(error).rstrip(".")) from None
-        except exceptions.HTTPClientError as error:
+        except exceptions.BotoCoreError as error:
             cure = f"check AWS_ENDPOINT_URL in {place.opened_by}"
             raise StoreError(place.field, f"{uri} could not be reached: {str(error).rstrip('.')}; {cure}") from None
-        except exceptions.BotoCoreError as error:
-            raise StoreError(place.field, f"{uri} could not be reached: {error}") from None
 
     def entries(self, prefix: str = "") -> list[Entry]:
         """Every object whose path starts with `prefix`, from one listing."""

@@ -1,0 +1,30 @@
+"""What the demo is made of: names, manifests and paces. Every tunable of hack/demo stands here."""
+
+from hack.cluster.settings import ROOT
+
+NAMESPACE = "retune-demo"
+JOB = "support-triage"
+MANIFEST = ROOT / "examples" / "support-triage.yaml"
+STORE = ROOT / "hack" / "manifests" / "examples" / "store.yaml"
+"""The Secret with the keys of the local S3 store."""
+SEED = ROOT / "hack" / "seed" / "job.yaml"
+SEEDED = (
+    ("models", "smollm2-135m-instruct/config.json"),
+    ("data", "support/train.jsonl"),
+    ("data", "support/gold.jsonl"),
+)
+"""Objects that the seed Job writes: bucket and key. The model's config.json is the last of its files."""
+
+FIELD_MANAGER = "retune-demo"
+POLL = 2.0
+"""Seconds between two looks at a run."""
+FRAMES = 2.0
+"""Pictures a second in the live view: the clock moves, the processor hardly notices."""
+SEED_PATIENCE = 900.0
+"""Seconds that the seed Job may take; on two cores it takes about a minute."""
+RUN_PATIENCE = 60.0
+"""Seconds until the operator must have made the run that was asked for."""
+SILENCE = 90.0
+"""Seconds without an answer of the API server after which the demo gives up."""
+PROGRESS_EVERY = 15.0
+"""Seconds between two lines about training, where lines are printed."""

@@ -1,0 +1,121 @@
+"""Of all attempts of a run exactly one result counts, and no late one can change it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.trainer.fakes import MemoryStore, run_config
+
+from retune_trainer.attempts import Attempts
+from retune_trainer.errors import InputError, SupersededError
+from retune_trainer.publish import digest_of, publish
+
+
+def attempt(store, number, uid="uid-1"):
+    return Attempts(run_config(uid=uid, attempt=number), store)
+
+
+def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned"):
+    folder = tmp_path / f"adapter-{number}"
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    (folder / "adapter_config.json").write_text("{}")
+    config = run_config(uid=uid, attempt=number)
+    return publish(
+        config,
+        store,
+        Attempts(config, store),
+        adapter=folder,
+        report={"by": number},
+        resolved={},
+        outcome={"steps": number},
+    )
+
+
+class TestClaims:
+    def test_an_attempt_goes_on_beside_older_claims(self):
+        store = MemoryStore()
+        attempt(store, 1).claim()
+        attempt(store, 2).claim()
+        attempt(store, 2).check()
+        assert store.writes == ["attempts/1.json", "attempts/2.json"]
+
+    def test_a_zombie_stops_with_70_and_writes_nothing(self):
+        store = MemoryStore()
+        attempt(store, 10).claim()
+        with pytest.raises(SupersededError) as caught:
+            attempt(store, 9).claim()
+        assert (caught.value.exit_code, caught.value.outcome) == (70, "Superseded")
+        assert store.writes == ["attempts/10.json"]
+
+    def test_a_claim_of_another_run_of_the_same_name_is_not_believed(self):
+        store = MemoryStore()
+        attempt(store, 5, uid="deleted").claim()
+        attempt(store, 1).claim()
+        attempt(store, 1).check()
+
+    def test_what_is_no_claim_is_not_believed(self):
+        store = MemoryStore()
+        for name in ("attempts/9.txt", "attempts/x.json", "attempts/9.json"):
+            store.put(name, b"{half a claim")
+        attempt(store, 1).check()
+
+
+class TestManifest:
+    def test_it_is_written_last_and_lists_every_file_with_its_digest(self, tmp_path):
+        store = MemoryStore()
+        result = publish_as(store, 1, tmp_path)
+        assert store.writes[-1] == "manifest.json"
+        manifest = json.loads(store.objects["manifest.json"])
+        assert set(manifest["adapter"]["files"]) == {"adapter_config.json", "adapter_model.safetensors"}
+        assert manifest["adapter"]["digest"] == f"sha256:{digest_of(manifest['adapter']['files'])}"
+        assert manifest["adapter"]["path"] == f"adapter/{digest_of(manifest['adapter']['files'])[:12]}/"
+        assert manifest["result"] == result
+        for name in manifest["adapter"]["files"]:
+            assert manifest["adapter"]["path"] + name in store.objects
+        assert result["artifact"]["uri"] == f"{store.uri}/{manifest['adapter']['path'].rstrip('/')}"
+
+    def test_a_second_attempt_answers_with_the_first_ones_result(self, tmp_path):
+        store = MemoryStore()
+        first = publish_as(store, 1, tmp_path)
+        manifest = store.objects["manifest.json"]
+        second = publish_as(store, 2, tmp_path, weights=b"learned otherwise")
+        assert second == first
+        assert store.objects["manifest.json"] == manifest
+
+    def test_two_attempts_never_mix_their_files(self, tmp_path):
+        store = MemoryStore()
+        first = publish_as(store, 1, tmp_path)
+        publish_as(store, 2, tmp_path, weights=b"learned otherwise")
+        path = first["artifact"]["uri"].removeprefix(f"{store.uri}/")
+        assert store.objects[f"{path}/adapter_model.safetensors"] == b"learned"
+
+    def test_a_run_of_the_same_name_cannot_publish_over_another(self, tmp_path):
+        store = MemoryStore()
+        publish_as(store, 1, tmp_path, uid="deleted")
+        manifest = store.objects["manifest.json"]
+        with pytest.raises(InputError) as caught:
+            publish_as(store, 1, tmp_path)
+        assert (caught.value.reason, caught.value.field) == ("ArtifactsNotWritable", "spec.artifacts.uri")
+        assert "another run of this name (uid deleted)" in caught.value.message
+        assert store.objects["manifest.json"] == manifest
+
+    def test_a_zombie_does_not_publish_even_when_no_manifest_is_there(self, tmp_path):
+        store = MemoryStore()
+        attempt(store, 2).claim()
+        with pytest.raises(SupersededError):
+            publish_as(store, 1, tmp_path)
+        assert store.writes == ["attempts/2.json"]
+
+    def test_an_attempt_superseded_while_it_uploads_writes_no_manifest(self, tmp_path):
+        class Overtaken(MemoryStore):
+            def put(self, path, content, *, if_absent=False):
+                if path == "report.json":
+                    attempt(self, 2).claim()
+                return super().put(path, content, if_absent=if_absent)
+
+        store = Overtaken()
+        with pytest.raises(SupersededError):
+            publish_as(store, 1, tmp_path)
+        assert "manifest.json" not in store.objects
