@@ -76,9 +76,11 @@ def choose() -> Cluster:
     return KindCluster() if name == KindCluster.name else OwnNode()
 
 
-def remember(backend: Cluster | None) -> None:
-    """Notes the choice for later commands; `None` forgets it."""
-    if backend is None:
-        CHOICE.unlink(missing_ok=True)
+def remember(cluster: Cluster, *, up: bool) -> None:
+    """Notes for later commands which of our clusters is up, if one is; the user's own is chosen anew each time."""
+    if cluster.name == "existing":
+        return
+    if up:
+        CHOICE.write_text(cluster.name + "\n")
     else:
-        CHOICE.write_text(backend.name + "\n")
+        CHOICE.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 
 from hack.cluster import archive, buildah
+from hack.cluster.mounts import unmount
 from hack.cluster.process import logged
 from hack.cluster.progress import step
 from hack.cluster.settings import BASE_IMAGE, CACHE, LOG, SUITE
@@ -26,6 +27,8 @@ def ensure() -> str:
 
 def _make(named: str) -> None:
     work = CACHE / "base"
+    # An interrupted debootstrap leaves /proc mounted in it.
+    unmount(work)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     rootfs = work / "rootfs"

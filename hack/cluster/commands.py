@@ -18,7 +18,7 @@ def up(cluster: Cluster) -> None:
     """Starts the cluster; a running one is left alone, leftovers of an interrupted start are removed first."""
     with only_one("cluster"):
         cluster.up()
-        backend.remember(cluster)
+        backend.remember(cluster, up=True)
     print(cluster.kubeconfig)
 
 
@@ -26,8 +26,7 @@ def down(cluster: Cluster) -> None:
     """Stops the cluster; programs and images stay, so that the next start is quick."""
     with only_one("cluster"):
         cluster.down()
-        backend.remember(None)
-    say("the cluster is down")
+        backend.remember(cluster, up=False)
 
 
 def clean(cluster: Cluster) -> None:

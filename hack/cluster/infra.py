@@ -43,6 +43,7 @@ def install(cluster: Cluster) -> None:
         if name not in references:
             raise ClusterError(f"the image {name} has not been built: run `make images`")
         helm += ["--set", f"{name}.image={references[name]}"]
+    helm += ["--set-string", "prices.cpuHour=0.04"]  # about what clouds ask, so that the demo has something to count
     with step("installing the operator", about=15):
         output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
         try:

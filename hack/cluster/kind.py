@@ -33,6 +33,7 @@ class KindCluster:
         if CLUSTER in output([self._kind(), "get", "clusters"]).split():
             output([self._kind(), "delete", "cluster", "--name", CLUSTER, "--kubeconfig", KUBECONFIG])
         KUBECONFIG.unlink(missing_ok=True)
+        say("the cluster is down")
 
     def clean(self) -> None:
         """Removes the project's images from Docker."""

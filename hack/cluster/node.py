@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hack.cluster import archive, binaries, cgroups, components, containerd, daemons, debian, keys, network
+from hack.cluster.mounts import unmount
 from hack.cluster.process import ClusterError, logged, succeeds, tail
 from hack.cluster.progress import say, step
 from hack.cluster.settings import CACHE, CONTAINERD, KUBECONFIG, LOG, NODE, RUN
@@ -74,23 +75,7 @@ def down() -> None:
             link.unlink()
     KUBECONFIG.unlink(missing_ok=True)
     _throw_away(RUN)
-
-
-def unmount(folder: Path) -> None:
-    """Undoes every mount under a folder.
-
-    Raises:
-        ClusterError: one stays; deleting the folder would then delete what is mounted there.
-    """
-
-    def mounts() -> list[str]:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        return [path for path in (line.split()[4] for line in lines) if path.startswith(f"{folder}/")]
-
-    for path in sorted(mounts(), reverse=True):
-        succeeds(["umount", "--lazy", path])
-    if left := mounts():
-        raise ClusterError(f"still mounted: {' '.join(left)}")
+    say("the cluster is down")
 
 
 def _refuse_what_cannot_work() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hack.cluster import base_image, buildah, containerd, debian, handover, node
-from hack.cluster.settings import BUILDAH, IMAGE_PREFIX, KUBECONFIG, NODE_IP
+from hack.cluster.mounts import unmount
+from hack.cluster.settings import CACHE, IMAGE_PREFIX, KUBECONFIG, NODE_IP
 
 
 class OwnNode:
@@ -22,8 +23,8 @@ class OwnNode:
         node.down()
 
     def clean(self) -> None:
-        """Undoes the mounts of buildah's store, so that it can be deleted."""
-        node.unmount(BUILDAH)
+        """Undoes what builds left mounted, so that the cache folder can be deleted."""
+        unmount(CACHE)
 
     def healthy(self) -> bool:
         """Whether it can be used."""

@@ -1,7 +1,6 @@
 """Where the demo happens: a namespace under the strictest Pod Security, and in it the keys of the store."""
 
 import yaml
-
 from hack.demo.kubectl import Kubectl
 from hack.demo.settings import NAMESPACE, STORE
 

@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 import yaml
-from rich.console import Console
-
 from hack.cluster import images
 from hack.cluster.process import ClusterError
 from hack.demo import store
 from hack.demo.kubectl import Kubectl, conditions
 from hack.demo.settings import POLL, SEED, SEED_PATIENCE, SEEDED
+from rich.console import Console
+from rich.text import Text
 
 LABEL = "retune.dev/demo=seed"
 POD_STATES = {"Pending": "waits for its pod", "Running": "runs"}
@@ -66,16 +66,20 @@ def _follow(kubectl: Kubectl, name: str, console: Console) -> None:
             end = _ended(job) if job else "Failed"
             lines = _log(kubectl, name)
             for line in lines[said:]:
-                console.print(f"    [dim]{line}[/]", highlight=False)
+                console.print(Text(f"    {line}", "dim"), soft_wrap=True)
             said = max(said, len(lines))
             if end == "Complete":
-                console.print(f"  [green]✓[/] model and data are in the store [dim]({time.monotonic() - began:.0f} s)[/]")
+                console.print(
+                    f"  [green]✓[/] model and data are in the store [dim]({time.monotonic() - began:.0f} s)[/]"
+                )
                 return
             if end == "Failed":
                 raise ClusterError(f"the Job {name}, which fills the store, failed:\n{_why(kubectl, name, lines)}")
             waits = _why(kubectl, name, []) if not lines else ""
             seconds = f"{time.monotonic() - began:.0f} s"
-            status.update(f"  putting the base model and the examples into the store: {seconds}, about 60 {waits}")
+            status.update(
+                Text(f"  putting the base model and the examples into the store: {seconds} of about 60 {waits}")
+            )
             time.sleep(POLL)
     raise ClusterError(f"the Job {name} did not end within {SEED_PATIENCE:.0f} s: {_why(kubectl, name, [])}")
 

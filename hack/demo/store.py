@@ -9,7 +9,6 @@ import boto3
 import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-
 from hack.cluster import backend, infra
 from hack.demo.settings import STORE
 

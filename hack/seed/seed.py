@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -148,6 +149,7 @@ def put_data(client: S3Client) -> None:
 
 def main() -> int:
     """Seed everything."""
+    os.environ["TQDM_DISABLE"] = "1"
     client = boto3.client("s3", config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 10}))
     put_data(client)
     put_model(client, TINY, tiny_model)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import kubernetes
 from kubernetes.client import ApiException
+
+import kubernetes
 
 GROUP, VERSION = "retune.dev", "v1alpha1"
 T = TypeVar("T")
@@ -50,9 +51,7 @@ class Cluster:
             return self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, "finetunejobs", body)
         known["spec"] = spec
         known["metadata"]["annotations"] = annotations or {}
-        return self.custom.replace_namespaced_custom_object(
-            GROUP, VERSION, self.namespace, "finetunejobs", name, known
-        )
+        return self.custom.replace_namespaced_custom_object(GROUP, VERSION, self.namespace, "finetunejobs", name, known)
 
     def annotate(self, plural: str, name: str, annotations: Raw) -> None:
         """Set annotations."""
@@ -111,9 +110,9 @@ class Cluster:
         """The name of the pod of an attempt such as `train-1`, once it is there."""
         stage, number = attempt.split("-")
         selector = f"retune.dev/run={run},retune.dev/stage={stage},retune.dev/attempt={number}"
-        return eventually(
-            lambda: self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
-        )[0].metadata.name
+        return eventually(lambda: self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)[
+            0
+        ].metadata.name
 
     def events(self, name: str) -> list[Any]:
         """Events about an object of ours."""

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes
 import pytest
 import yaml
 
+import kubernetes
 from tests.cluster.apiserver import CHECKOUT, ApiServer, apiserver, binaries
 from tests.cluster.cluster import Cluster, Kubelet, eventually
 
@@ -63,7 +63,10 @@ class Operator:
 
     def get(self, port: int, path: str) -> str:
         """GET from one of its ports; "" while nobody listens."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer,
+        ):
             return str(answer.read().decode())
         return ""
 

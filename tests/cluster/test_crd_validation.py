@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.apiserver import ApiServer, apiserver
 
 from kubernetes import client, config
 from retune.api import (
@@ -20,6 +19,7 @@ from retune.api import (
     FineTuneRunStatus,
     RunPhase,
 )
+from tests.cluster.apiserver import ApiServer, apiserver
 
 __all__ = ["apiserver"]
 

@@ -316,9 +316,11 @@ def test_history_keeps_as_many_runs_as_asked_for(cluster: Cluster, kubelet: Kube
         cluster.apply_job("history", spec(training=changed, history=history))
         # run `number` is the newest one, whatever has been pruned before it
         run = eventually(
-            lambda n=number: next(r["metadata"]["name"] for r in cluster.runs("history") if r["spec"]["number"] == n)
-            if any(r["spec"]["number"] == n for r in cluster.runs("history"))
-            else ""
+            lambda n=number: (
+                next(r["metadata"]["name"] for r in cluster.runs("history") if r["spec"]["number"] == n)
+                if any(r["spec"]["number"] == n for r in cluster.runs("history"))
+                else ""
+            )
         )
         kubelet.ended(cluster.pod(run, "preflight-1"), 64, failed("DatasetEmpty", "spec.dataset.train.uri", "empty"))
         cluster.phase(run, "Failed")

@@ -17,7 +17,8 @@ def read(path: Path, origin: Origin) -> Iterator[tuple[int, Row]]:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            raise origin.malformed(number, f"not valid JSON: {error.msg} at column {error.colno}") from None
+            what = error.msg.removesuffix(" at")
+            raise origin.malformed(number, f"not valid JSON: {what} at column {error.colno}") from None
         except RecursionError:
             raise origin.malformed(number, "nested too deeply") from None
         if not isinstance(row, dict):

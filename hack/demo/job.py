@@ -1,0 +1,91 @@
+"""The demo's FineTuneJob: applied, asked for another run if it had one, and the run that comes of it."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+from hack.cluster.process import ClusterError
+from hack.cluster.settings import OPERATOR_NAMESPACE
+from hack.demo.kubectl import Kubectl, Object, conditions
+from hack.demo.settings import JOB, MANIFEST, NAMESPACE, POLL, RUN_PATIENCE
+
+from retune.api import RunPhase
+from retune.decide.naming import RETRY_ANNOTATION
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which run to follow: the one in flight, or the first one with a number above `after`."""
+
+    after: int
+    how: str
+
+
+def ask(kubectl: Kubectl) -> Wanted:
+    """Apply the manifest; a job whose last run has ended is asked for another one, one in flight is left alone."""
+    job = kubectl.find("finetunejob", JOB)
+    last = _last_run(job)
+    if job is None or last is None:
+        kubectl.apply(_manifest())
+        return Wanted(0, f"{MANIFEST.name} is applied")
+    number = int(last["number"])
+    if not RunPhase(last["phase"]).is_terminal:
+        return Wanted(number - 1, f"run {number} is in flight already: following it")
+    if _pending_retry(job):
+        kubectl.apply(_manifest(_pending_retry(job)))
+        return Wanted(number, "another run had been asked for already")
+    kubectl.apply(_manifest(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
+    return Wanted(number, f"run {number} ended as {last['phase']}: asked for another one")
+
+
+def await_run(kubectl: Kubectl, wanted: Wanted) -> str:
+    """The name of the wanted run, once the operator has made it.
+
+    Raises:
+        ClusterError: it did not; the message says why, as far as the job does.
+    """
+    began = time.monotonic()
+    while time.monotonic() - began < RUN_PATIENCE:
+        job = kubectl.find("finetunejob", JOB)
+        last = _last_run(job)
+        if last is not None and int(last["number"]) > wanted.after:
+            return str(last["name"])
+        if job is not None and (refusal := _refusal(job)):
+            raise ClusterError(f"FineTuneJob {JOB} starts no run: {refusal}")
+        time.sleep(POLL / 4)
+    raise ClusterError(
+        f"the operator made no run within {RUN_PATIENCE:.0f} s. What it says:\n"
+        f"  kubectl logs --namespace {OPERATOR_NAMESPACE} deployment/retune\n"
+        f"  kubectl describe finetunejob {JOB} --namespace {NAMESPACE}"
+    )
+
+
+def _manifest(retry: str = "") -> dict[str, Any]:
+    manifest = dict(yaml.safe_load(MANIFEST.read_text()))
+    if retry:
+        manifest["metadata"].setdefault("annotations", {})[RETRY_ANNOTATION] = retry
+    return manifest
+
+
+def _last_run(job: Object | None) -> dict[str, Any] | None:
+    found = ((job or {}).get("status") or {}).get("latestRun")
+    return dict(found) if found else None
+
+
+def _pending_retry(job: Object) -> str:
+    """A retry that was asked for and that no run has answered yet."""
+    asked = str((job["metadata"].get("annotations") or {}).get(RETRY_ANNOTATION) or "")
+    return asked if asked != (job.get("status") or {}).get("retried") else ""
+
+
+def _refusal(job: Object) -> str:
+    """Why the job, as it stands now, starts nothing; empty if nothing is known against it."""
+    status = job.get("status") or {}
+    if status.get("observedGeneration") != job["metadata"]["generation"]:
+        return ""
+    if status.get("phase") == "Suspended":
+        resume = '{"spec":{"suspend":false}}'
+        return f"it is suspended. To go on: kubectl patch ftj {JOB} -n {NAMESPACE} --type merge -p '{resume}'"
+    return next((c["message"] for c in conditions(job) if c["type"] == "Valid" and c["status"] == "False"), "")

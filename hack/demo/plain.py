@@ -1,0 +1,68 @@
+"""A run as lines, one for each change: for logs and for whoever reads them later."""
+
+import time
+from typing import Self
+
+from hack.demo.run import Run
+from hack.demo.settings import PROGRESS_EVERY
+from hack.demo.timeline import Timeline, clock
+from rich.console import Console
+
+from retune.api import Condition, RunPhase
+
+
+class Lines:
+    """Prints what has changed since the last look."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._phase: RunPhase | None = None
+        self._conditions: dict[str, tuple[str, str]] = {}
+        self._progress = float("-inf")
+        self._silent = False
+        self._begin = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, run: Run, timeline: Timeline) -> None:  # noqa: ARG002 — the spans come with the summary
+        """Print the changes."""
+        if run.phase is not self._phase:
+            self._phase = run.phase
+            self._progress = float("-inf")
+            self._say(f"phase {run.phase}")
+        for condition in run.status.conditions:
+            self._condition(condition)
+        if run.phase in {RunPhase.TRAINING, RunPhase.EVALUATING}:
+            self._show_progress(run)
+
+    def silence(self, seconds: float) -> None:
+        """Print that the API server does not answer, once."""
+        if bool(seconds) is not self._silent:
+            self._silent = bool(seconds)
+            self._say("the API server does not answer; waiting for it" if self._silent else "the API server is back")
+
+    def _condition(self, condition: Condition) -> None:
+        said = (condition.status, condition.reason)
+        if self._conditions.get(condition.type) != said:
+            self._conditions[condition.type] = said
+            self._say(f"{condition.type}={condition.status} {condition.reason}: {condition.message}")
+
+    def _show_progress(self, run: Run) -> None:
+        progress = run.status.progress
+        if progress is None or run.phase is not RunPhase.TRAINING or progress.step is None:
+            return
+        if time.monotonic() - self._progress < PROGRESS_EVERY:
+            return
+        self._progress = time.monotonic()
+        words = [f"step {progress.step}/{progress.steps or '?'}"]
+        words += [f"loss {progress.loss:.3f}"] if progress.loss is not None else []
+        words += [f"{progress.tokens_per_second:.0f} tokens/s"] if progress.tokens_per_second else []
+        self._say("  ".join(words))
+
+    def _say(self, text: str) -> None:
+        passed = clock(time.monotonic() - self._begin)
+        self._console.print(f"{passed:>6}  {text}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,57 @@
+"""One look at a FineTuneRun, and what is read off it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hack.demo.kubectl import Object
+
+from retune.api import Attempt, AttemptStage, Condition, FineTuneRunStatus, RunPhase
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was at one moment."""
+
+    name: str
+    number: int
+    created: datetime
+    status: FineTuneRunStatus
+
+    @property
+    def phase(self) -> RunPhase:
+        """Where it stands; a run that nobody has looked at yet is pending."""
+        return self.status.phase or RunPhase.PENDING
+
+    @property
+    def began(self) -> datetime:
+        """When it was first seen by the operator."""
+        return self.status.started_at or self.created
+
+    @property
+    def waits(self) -> Condition | None:
+        """Why its pod does not run, if that is so."""
+        admitted = self.condition("Admitted")
+        return admitted if admitted is not None and admitted.status != "True" else None
+
+    @property
+    def verdict(self) -> Condition | None:
+        """The condition that ended it without a model."""
+        return next((c for c in reversed(self.status.conditions) if c.status == "False"), None)
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of a type."""
+        return next((c for c in self.status.conditions if c.type == kind), None)
+
+    def attempts(self, stage: AttemptStage) -> list[Attempt]:
+        """The attempts of a stage, oldest first."""
+        return [attempt for attempt in self.status.attempts if attempt.stage is stage]
+
+
+def read(found: Object) -> Run:
+    """A run as kubectl shows it."""
+    return Run(
+        name=found["metadata"]["name"],
+        number=int(found["spec"]["number"]),
+        created=datetime.fromisoformat(found["metadata"]["creationTimestamp"]),
+        status=FineTuneRunStatus.model_validate(found.get("status") or {}),
+    )

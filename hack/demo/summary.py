@@ -1,0 +1,127 @@
+"""What came of a run: the model, its score, its price, its times, and what to type next."""
+
+from datetime import UTC, datetime
+
+from hack.demo.run import Run
+from hack.demo.settings import JOB, NAMESPACE
+from hack.demo.timeline import Timeline, clock
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from retune.api import FineTuneRunStatus, RunPhase
+
+
+def promoted(console: Console, run: Run, timeline: Timeline) -> None:
+    """Tell of a run that made a model."""
+    status = run.status
+    _say(console, _headline(run))
+    _say(console, "")
+    artifact, report = status.artifact, status.report_uri
+    if artifact is not None:
+        _fact(console, "adapter", artifact.uri)
+        _fact(console, "manifest", f"{_folder(status)}/manifest.json")
+    if report is not None:
+        _fact(console, "report", report)
+    _fact(console, "cost", _cost(status))
+    _fact(console, "time", _times(run, timeline))
+    _say(console, "")
+    console.print(Padding(_scores(status), (0, 2)))
+    _next(console, run)
+
+
+def failed(console: Console, run: Run, timeline: Timeline) -> None:
+    """Tell why a run made none."""
+    reason = run.verdict
+    _say(console, f"[bold red]{run.phase}[/] [bold]{reason.reason if reason else ''}[/]")
+    if reason is not None:
+        console.print(Padding(Text(reason.message), (0, 2)))
+    _say(console, "")
+    _fact(console, "cost", _cost(run.status))
+    _fact(console, "time", _times(run, timeline))
+    if run.status.scores is not None:
+        _say(console, "")
+        console.print(Padding(_scores(run.status), (0, 2)))
+    _next(console, run)
+
+
+def _headline(run: Run) -> str:
+    scores = run.status.scores
+    passed = clock(((run.status.ended_at or datetime.now(UTC)) - run.began).total_seconds())
+    if scores is None or scores.base is None or scores.candidate is None:
+        return f"[bold green]{run.phase}[/] in {passed}"
+    better = f"[bold]{scores.base:.2f} → {scores.candidate:.2f}[/]"
+    return f"[bold green]{run.phase}[/] in {passed}: {scores.metric} {better} on {scores.n} gold examples"
+
+
+def _folder(status: FineTuneRunStatus) -> str:
+    """The run's own folder in the store, which also holds the manifest."""
+    return str(status.artifact.uri).rpartition("/adapter/")[0] if status.artifact else ""
+
+
+def _cost(status: FineTuneRunStatus) -> str:
+    cost = status.cost
+    if cost is None:
+        return "not known"
+    used = [f"{cost.cpu_seconds:.0f} CPU-seconds"] if cost.cpu_seconds else []
+    used += [f"{cost.gpu_seconds:.0f} GPU-seconds"] if cost.gpu_seconds else []
+    return f"{cost.amount} {cost.currency or ''} [dim]({', '.join(used) or 'nothing ran'})[/]"
+
+
+def _times(run: Run, timeline: Timeline) -> str:
+    now = datetime.now(UTC)
+    spans = {span.phase: span.seconds(now) for span in timeline.spans(run) if span.begin and span.end}
+    names = {phase: str(phase) for phase in spans}
+    if RunPhase.TRAINING in spans and RunPhase.EVALUATING not in spans and run.phase is RunPhase.PROMOTED:
+        names[RunPhase.TRAINING] = "Training and Evaluating"
+    return "  ".join(f"[dim]{names[phase]}[/] {clock(seconds or 0)}" for phase, seconds in spans.items())
+
+
+def _scores(status: FineTuneRunStatus) -> Table:
+    scores = status.scores
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 2))
+    table.add_column(str(scores.metric) if scores and scores.metric else "score")
+    for name in ("examples", "base", "candidate", "uplift"):
+        table.add_column(name, justify="right")
+    if scores is not None:
+        table.add_row(*_row("all", scores.n, scores.base, scores.candidate))
+    for segment in status.segments:
+        table.add_row(*_row(segment.name, segment.n, segment.base, segment.candidate))
+    return table
+
+
+def _row(name: str, n: int | None, base: float | None, candidate: float | None) -> tuple[str, ...]:
+    uplift = candidate - base if base is not None and candidate is not None else None
+    number = ["-" if value is None else f"{value:.3f}" for value in (base, candidate)]
+    return name, str(n or "-"), number[0], number[1], "-" if uplift is None else f"[green]{uplift:+.3f}[/]"
+
+
+def _next(console: Console, run: Run) -> None:
+    _say(console, "[bold]What to type next[/]")
+    commands = [
+        ("export KUBECONFIG=$(python3 hack/cluster kubeconfig)", ""),
+        ("export PATH=$(dirname $(python3 hack/cluster bin kubectl)):$PATH", ""),
+        (f"kubectl get ftj,ftr -n {NAMESPACE}", "the job and its runs"),
+        (f"kubectl describe ftr {run.name} -n {NAMESPACE}", "every decision, with its numbers"),
+    ]
+    if run.phase is RunPhase.PROMOTED:
+        commands.append(("hack/uv run --frozen python hack/demo fetch", f"adapter and report into ./{run.name}"))
+    commands += [
+        ("make demo", "another run"),
+        (f"kubectl delete ftj {JOB} -n {NAMESPACE}", "takes the job and its runs away; artifacts stay"),
+        ("make down", "stops the cluster"),
+    ]
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for command, what in commands:
+        grid.add_row(command, f"[dim]{what}[/]")
+    console.print(Padding(grid, (0, 4)), highlight=False, soft_wrap=True)
+
+
+def _fact(console: Console, name: str, value: str) -> None:
+    _say(console, f"[dim]{name:<10}[/]{value}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(f"  {text}".rstrip(), highlight=False, soft_wrap=True)

@@ -1,0 +1,122 @@
+"""The README's story on a real model: from apply to an adapter that clearly beats its base."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.cluster import Cluster, Raw, condition, eventually
+from tests.e2e.conftest import Bucket, Prometheus
+
+ROOT = Path(__file__).resolve().parents[2]
+BANKING = ROOT.parent / "shared/data/banking77"
+LONG = 900.0
+
+
+def triage() -> Raw:
+    """The spec of examples/support-triage.yaml."""
+    return dict(yaml.safe_load((ROOT / "examples/support-triage.yaml").read_text())["spec"])
+
+
+def ended(cluster: Cluster, run: str) -> Raw:
+    """The run, once it has ended."""
+    ends = ("Promoted", "Rejected", "Failed", "Cancelled")
+    return eventually(lambda: r if (r := cluster.run(run))["status"].get("phase") in ends else {}, LONG)
+
+
+def test_support_triage_trains_an_adapter_that_beats_its_base(
+    cluster: Cluster, bucket: Bucket, prometheus: Prometheus
+) -> None:
+    cluster.apply_job("support-triage", triage())
+    run = cluster.first_run("support-triage")
+
+    # While it trains, its progress is in the status and in Prometheus.
+    seen = eventually(lambda: p if (p := cluster.run(run)["status"].get("progress", {})).get("loss") else {}, LONG)
+    assert 0 < seen["step"] <= seen["steps"]
+    here = f'{{namespace="{cluster.namespace}"}}'
+    assert eventually(lambda: prometheus.series(f"retune_trainer_step{here}"), 60)
+    assert eventually(lambda: prometheus.series('retune_runs{phase="Training"} >= 1'), 60)
+
+    status = ended(cluster, run)["status"]
+    assert status["phase"] == "Promoted", status["conditions"]
+    scores = status["scores"]
+    assert scores["n"] >= 240
+    assert scores["candidate"] >= 0.7
+    assert scores["uplift"] >= 0.5
+    assert {segment["name"] for segment in status["segments"]} == {"de", "en"}
+    assert float(status["cost"]["amount"]) > 0
+    assert status["cost"]["cpuSeconds"] > 30
+    assert condition({"status": status}, "Accepted")["status"] == "True"
+
+    check_artifacts(bucket, status, run)
+    job = eventually(lambda: j if (j := cluster.job("support-triage"))["status"]["phase"] == "Idle" else {})
+    assert job["status"]["stable"]["digest"] == status["artifact"]["digest"]
+
+
+def check_artifacts(bucket: Bucket, status: Raw, run: str) -> None:
+    """Every file that the manifest names is there, as it says; the adapter is safetensors of LoRA weights."""
+    folder = status["reportUri"].rpartition("/")[0]
+    manifest = json.loads(bucket.get(f"{folder}/manifest.json"))
+    assert manifest["run"]["name"] == run
+    assert manifest["adapter"]["digest"] == status["artifact"]["digest"]
+    assert manifest["resolved"]["train"]["digest"] == status["resolved"]["train"]["digest"]
+    assert manifest["resolved"]["baseModel"]["digest"] == status["resolved"]["baseModel"]["digest"]
+    for name, said in manifest["adapter"]["files"].items():
+        body = bucket.get(f"{folder}/{manifest['adapter']['path']}{name}")
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (said["size"], said["sha256"])
+    weights = bucket.get(f"{status['artifact']['uri']}/adapter_model.safetensors")
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    assert any(name.endswith("lora_A.weight") for name in header)
+    config = json.loads(bucket.get(f"{status['artifact']['uri']}/adapter_config.json"))
+    assert config["base_model_name_or_path"].startswith("s3://models/smollm2"), "no path of a pod"
+    assert config["r"] == 16
+
+
+@pytest.mark.skipif(not BANKING.exists(), reason="the banking77 data set is not beside this checkout")
+def test_banking77_takes_the_same_path(cluster: Cluster, bucket: Bucket) -> None:
+    for name, count in (("train", 600), ("gold", 240)):
+        rows = banking(name, count)
+        assert len(rows) == count
+        bucket.put(f"s3://data/banking77/{name}.jsonl", "".join(json.dumps(r) + "\n" for r in rows).encode())
+    spec: dict[str, Any] = triage()
+    spec["dataset"] = {
+        "train": {"uri": "s3://data/banking77/train.jsonl"},
+        "gold": {"uri": "s3://data/banking77/gold.jsonl"},
+    }
+    cluster.apply_job("banking77", spec)
+    status = ended(cluster, cluster.first_run("banking77"))["status"]
+    assert status["phase"] == "Promoted", status["conditions"]
+    assert status["scores"]["candidate"] >= 0.6, status["scores"]
+    assert status["scores"]["uplift"] >= 0.5
+    print(f"banking77: {status['scores']}")
+
+
+def banking(name: str, count: int) -> list[Raw]:
+    """`count` short requests of twelve intents, as prompts with short answers."""
+    wanted = (
+        "card_arrival",
+        "lost_or_stolen_card",
+        "exchange_rate",
+        "cash_withdrawal_charge",
+        "age_limit",
+        "change_pin",
+        "terminate_account",
+        "verify_my_identity",
+        "top_up_failed",
+        "request_refund",
+        "country_support",
+        "edit_personal_details",
+    )
+    file = BANKING / {"train": "train.csv", "gold": "test.csv"}[name]
+    with file.open(newline="") as lines:
+        rows = [r for r in csv.DictReader(lines) if r["category"] in wanted and len(r["text"]) <= 60]
+    by_intent: dict[str, list[Raw]] = {intent: [] for intent in wanted}
+    for row in rows:
+        by_intent[row["category"]].append({"prompt": row["text"].strip(), "completion": row["category"]})
+    each = -(-count // len(wanted))
+    chosen = [row for intent in wanted for row in by_intent[intent][:each]]
+    return chosen[:count]
