@@ -2,8 +2,9 @@
 
     KUBECONFIG=$(make -s kubeconfig) uv run python benchmarks/api_client
 
-Each client creates, server-side applies and deletes the same ConfigMaps, 16 requests in flight, in turn and several times;
-`raw` is aiohttp alone, as the floor. Prints the median of the rounds: writes per second, p50/p99 latency, CPU per write.
+Each client creates, server-side applies and deletes the same ConfigMaps, 16 requests in flight, in turn and several
+times; `raw` is aiohttp alone, as the floor. Prints the median of the rounds: writes per second, p50/p99 latency, CPU
+per write.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
-import kubernetes
 import kubernetes.aio as kubernetes_aio
+
+import kubernetes
 
 OBJECTS, IN_FLIGHT, ROUNDS = 200, 16, 5
 NAMESPACE = "default"

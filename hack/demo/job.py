@@ -31,7 +31,7 @@ def ask(kubectl: Kubectl) -> Wanted:
         kubectl.apply(_manifest())
         return Wanted(0, f"{MANIFEST.name} is applied")
     number = int(last["number"])
-    if not RunPhase(last["phase"]).is_terminal:
+    if not _ended(last):
         return Wanted(number - 1, f"run {number} is in flight already: following it")
     if _pending_retry(job):
         kubectl.apply(_manifest(_pending_retry(job)))
@@ -72,6 +72,10 @@ def _manifest(retry: str = "") -> dict[str, Any]:
 def _last_run(job: Object | None) -> dict[str, Any] | None:
     found = ((job or {}).get("status") or {}).get("latestRun")
     return dict(found) if found else None
+
+
+def _ended(run: dict[str, Any]) -> bool:
+    return bool(run.get("phase")) and RunPhase(run["phase"]).is_terminal
 
 
 def _pending_retry(job: Object) -> str:

@@ -16,9 +16,11 @@ from rich.text import Text
 
 from retune.api import Condition, Progress, RunPhase
 
-WIDTH = 100
-BAR = 26
-CURVE = 16
+WIDTH = 104
+"""Columns at most; a narrower terminal gets a shorter bar, and no curve."""
+NARROW = 100
+BAR, SHORT_BAR = 24, 10
+CURVE = 14
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"True": ("✓", "green"), "False": ("✗", "red"), "Unknown": ("…", "yellow")}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -28,6 +30,7 @@ class Picture:
     """Draws the newest look, again and again, so that the clock moves between two looks."""
 
     def __init__(self, console: Console, title: str) -> None:
+        self._console = console
         self._title = title
         self._run: Run | None = None
         self._timeline = Timeline()
@@ -61,15 +64,23 @@ class Picture:
         now = datetime.now(UTC)
         rows: list[RenderableType] = [self._head(self._run, now), Text(""), self._phases(self._run, now)]
         if self._run.status.conditions:
-            rows += [Text(""), _conditions(self._run.status.conditions)]
+            rows += [Text(""), _conditions(self._run.status.conditions, self._width)]
         if self._silent:
             rows += [Text(""), Text(f"the API server has not answered for {self._silent:.0f} s", "yellow")]
         return Padding(Group(*rows), (1, 2, 0, 2))
 
+    @property
+    def _width(self) -> int:
+        return min(self._console.width - 4, WIDTH)
+
+    @property
+    def _narrow(self) -> bool:
+        return self._console.width < NARROW
+
     def _head(self, run: Run, now: datetime) -> RenderableType:
-        head = Table.grid(expand=False, padding=0)
-        head.add_column(width=WIDTH - 20)
-        head.add_column(width=16, justify="right")
+        head = Table.grid(padding=0)
+        head.add_column(width=self._width - 8)
+        head.add_column(width=8, justify="right")
         passed = ((run.status.ended_at or now) - run.began).total_seconds()
         head.add_row(Text.assemble((run.name, "bold"), (f"  {self._title}", "dim")), Text(clock(passed), "bold"))
         return head
@@ -111,7 +122,7 @@ class Picture:
                 return Text("loading the model", "dim")
             case RunPhase.EVALUATING if run.phase is span.phase and progress is not None and progress.eta:
                 passed, left = span.seconds(now) or 0.0, max(0.0, (progress.eta - now).total_seconds())
-                return _bar(passed, passed + left, Text(f"{clock(left)} left", "dim"))
+                return self._bar(passed, passed + left, Text(f"{clock(left)} left"))
             case RunPhase.EVALUATING if run.status.scores is not None:
                 return Text(f"{run.status.scores.n} gold examples, answered by both models", "dim")
             case RunPhase.PREFLIGHT | RunPhase.QUEUED if run.phase is span.phase and run.waits is not None:
@@ -120,21 +131,21 @@ class Picture:
 
     def _training(self, progress: Progress, now: datetime, *, live: bool) -> RenderableType:
         words = [f"{progress.step or 0}/{progress.steps}"]
-        words += [f"loss {progress.loss:.2f} {_curve(self._losses)}".rstrip()] if progress.loss is not None else []
+        curve = "" if self._narrow else _curve(self._losses)
+        words += [f"loss {progress.loss:.2f} {curve}".rstrip()] if progress.loss is not None else []
         words += [f"{progress.tokens_per_second:.0f} tokens/s"] if progress.tokens_per_second else []
         if live and progress.eta and progress.eta > now:
             words.append(f"{clock((progress.eta - now).total_seconds())} left")
-        return _bar(progress.step or 0, progress.steps or 1, Text("  ".join(words), "" if live else "dim"))
+        return self._bar(progress.step or 0, progress.steps or 1, Text("  ".join(words), "" if live else "dim"))
 
-
-def _bar(done: float, of: float, text: Text) -> RenderableType:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_row(ProgressBar(total=max(of, 1e-9), completed=done, width=BAR), text)
-    return grid
+    def _bar(self, done: float, of: float, text: Text) -> RenderableType:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_row(ProgressBar(total=max(of, 1e-9), completed=done, width=SHORT_BAR if self._narrow else BAR), text)
+        return grid
 
 
 def _curve(values: list[float]) -> str:
-    """The last values as a line of blocks, highest to lowest."""
+    """The last values as a line of blocks."""
     shown = values[-CURVE:]
     if len(shown) < 2 or all(a == b for a, b in pairwise(shown)):
         return ""
@@ -142,11 +153,11 @@ def _curve(values: list[float]) -> str:
     return "".join(BLOCKS[round((value - low) / (high - low) * (len(BLOCKS) - 1))] for value in shown)
 
 
-def _conditions(conditions: tuple[Condition, ...]) -> RenderableType:
+def _conditions(conditions: tuple[Condition, ...], width: int) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=1)
     table.add_column(width=11)
-    table.add_column(width=WIDTH - 24, overflow="fold")
+    table.add_column(width=width - 17, overflow="fold")
     for condition in conditions:
         mark, style = MARKS[condition.status]
         message = Text.assemble((condition.reason, style), (f"  {condition.message}", "dim"))

@@ -31,8 +31,8 @@ _numbers = itertools.count(1)
 class Operator:
     """An operator process with the rights of the chart's ServiceAccount, started with the chart's own arguments."""
 
-    def __init__(self, server: ApiServer, folder: Path, name: str, arguments: list[str], kubeconfig: Path) -> None:
-        self._server, self._kubeconfig, self.name = server, kubeconfig, name
+    def __init__(self, folder: Path, name: str, arguments: list[str], kubeconfig: Path) -> None:
+        self._kubeconfig, self.name = kubeconfig, name
         self._log = folder / f"{name}.log"
         self.health, self.metrics = _free_port(), _free_port()
         self._arguments = [
@@ -54,6 +54,10 @@ class Operator:
                 stderr=subprocess.STDOUT,
             )
         return self
+
+    def use(self, kubeconfig: Path) -> None:
+        """Start with another kubeconfig from now on."""
+        self._kubeconfig = kubeconfig
 
     def kill(self, number: int = signal.SIGKILL) -> int:
         """Kill it, and wait until it is gone; its exit code."""
@@ -98,24 +102,30 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def chart(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def installed(server: ApiServer, scratch: Path, *values: str) -> dict[str, Any]:
     """The chart, installed without a Deployment's pods: its RBAC, its arguments, and a kubeconfig of its account."""
     folder = binaries()
     helm = str(folder / "helm") if folder and (folder / "helm").exists() else "helm"
     command = [helm, "upgrade", "--install", "retune", str(CHECKOUT / "charts/retune"), "--namespace", SYSTEM]
-    command += ["--create-namespace", "--kubeconfig", str(apiserver.kubeconfig), "--set", "operator.replicas=0"]
+    command += ["--create-namespace", "--kubeconfig", str(server.kubeconfig), "--set", "operator.replicas=0"]
     command += ["--set", "trainer.image=localhost/retune/trainer:none", "--take-ownership"]
+    command += [part for value in values for part in ("--set", value)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    read = apiserver.run("get", "deployment", "retune", "-n", SYSTEM, "-o", "json")
+    read = server.run("get", "deployment", "retune", "-n", SYSTEM, "-o", "json")
     arguments = json.loads(read.stdout)["spec"]["template"]["spec"]["containers"][0]["args"]
-    token = apiserver.run("create", "token", "retune", "-n", SYSTEM, "--duration=2h").stdout.strip()
-    config = yaml.safe_load(apiserver.kubeconfig.read_text())
+    token = server.run("create", "token", "retune", "-n", SYSTEM, "--duration=2h").stdout.strip()
+    config = yaml.safe_load(server.kubeconfig.read_text())
     config["users"] = [{"name": "operator", "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = "operator"
-    path = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    path = scratch / "operator.kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return {"arguments": arguments, "kubeconfig": path}
+
+
+@pytest.fixture(scope="session")
+def chart(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The chart, installed."""
+    return installed(apiserver, tmp_path_factory.mktemp("operator"))
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +134,7 @@ def operator(
 ) -> Iterator[Operator]:
     """The operator, ready and leading; tests may restart it, and leave it running."""
     arguments = [*chart["arguments"], "--retry-backoff=0", "--waiting-deadline=3", "--status-every=1"]
-    made = Operator(apiserver, tmp_path_factory.mktemp("log"), "operator-0", arguments, chart["kubeconfig"]).start()
+    made = Operator(tmp_path_factory.mktemp("log"), "operator-0", arguments, chart["kubeconfig"]).start()
     try:
         eventually(made.leads, 60)
         yield made

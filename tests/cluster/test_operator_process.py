@@ -111,7 +111,7 @@ def test_a_result_whose_pod_vanished_unread_is_read_again_by_the_next_attempt(
 def test_a_standby_acts_only_after_the_leader_is_gone(
     cluster: Cluster, operator: Operator, apiserver: ApiServer, chart: dict[str, Any], tmp_path: Path
 ) -> None:
-    standby = Operator(apiserver, tmp_path, "operator-standby", chart["arguments"], chart["kubeconfig"]).start()
+    standby = Operator(tmp_path, "operator-standby", chart["arguments"], chart["kubeconfig"]).start()
     try:
         eventually(standby.ready, 60)
         cluster.apply_job("one", spec())

@@ -11,13 +11,13 @@ from tests.e2e.conftest import Bucket
 from tests.e2e.tiny import spec, training
 
 LONG = 240.0
-STEPS = 300
+STEPS = 120
 
 
 def slow_enough(job: str) -> Raw:
     """Many small steps with many checkpoints: there is always a middle to be stopped in."""
     del job
-    return spec(training=training(maxSteps=STEPS, checkpointEverySteps=10, maxRetries=0))
+    return spec(training=training(maxSteps=STEPS, checkpointEverySteps=5, maxRetries=0))
 
 
 def in_mid_training(cluster: Cluster, bucket: Bucket, job: str) -> tuple[str, str]:

@@ -164,7 +164,10 @@ class Hands:
                 name = str(body["metadata"]["name"])  # type: ignore[index]
                 await self._client.merge("events", meta.namespace, name, {"lastTimestamp": now})
         except ApiError as error:
-            log.warning("Event %s of %s %s/%s was not posted: %s", event.reason, kind, meta.namespace, meta.name, error)
+            level = logging.DEBUG if error.code in (403, 404) else logging.WARNING  # the namespace is being deleted
+            log.log(
+                level, "Event %s of %s %s/%s was not posted: %s", event.reason, kind, meta.namespace, meta.name, error
+            )
 
 
 def _dump(status: FineTuneJobStatus | FineTuneRunStatus) -> Raw:

@@ -148,12 +148,11 @@ def suspended(draft: Draft) -> bool:
         ended = outcome(child, pods, _memory_limit(draft.facts, attempt)) if child is not None else None
         if ended is not None and ended.exit in {Exit.SUCCEEDED, *FATAL}:
             return False  # it ended before it could be stopped: the usual rules read the result
-        if child is None and all(p.over for p in pods):
+        # One that was never seen stays open: its Job may still appear, and the same number can be created again.
+        if child is None and (pods or attempt.job_uid) and all(p.over for p in pods):
             _close(draft, attempt, Outcome(Exit.SUSPENDED, "Suspended", "Stopped because the job was suspended", {}))
     _delete_live_children(draft)
-    past_preflight = draft.status.resolved is not None
-    draft.set(phase=RunPhase.QUEUED if past_preflight else RunPhase.PENDING)
-    draft.condition("Admitted", "False", "Suspended", "The job is suspended; set spec.suspend to false to go on.")
+    _hold(draft)
     return True
 
 
@@ -402,7 +401,15 @@ def _after_failure(draft: Draft, stage: Stage, attempt: Attempt) -> None:
     _start(draft, stage, attempt.number + 1)
 
 
+def _hold(draft: Draft) -> None:
+    draft.set(phase=RunPhase.QUEUED if draft.status.resolved is not None else RunPhase.PENDING)
+    draft.condition("Admitted", "False", "Suspended", "The job is suspended; set spec.suspend to false to go on.")
+
+
 def _start(draft: Draft, stage: Stage, number: int) -> None:
+    if draft.facts.suspended:  # preflight ended before it could be stopped; training waits
+        _hold(draft)
+        return
     attempt = Attempt(stage=STAGES[stage], number=number)
     draft.set(
         attempts=(*draft.status.attempts, attempt),

@@ -42,6 +42,9 @@ class Reconciler:
         except NotLeader:
             raise
         except ApiError as error:
+            if error.code == 404:  # deleted while we looked; if it is not, an event or the next sweep brings it back
+                self._queue.succeeded(key)
+                return
             result = "retry" if error.code in (0, 409, 429) else "error"
             self._metrics.errors.labels(error.reason[:64]).inc()
             delay = self._queue.failed(key, error.retry_after or 0.0)

@@ -1,0 +1,142 @@
+"""The chart: what it renders, what it refuses, and what it leaves behind."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.apiserver import CHECKOUT, ApiServer, binaries
+from tests.cluster.cluster import Cluster, eventually, spec
+from tests.cluster.conftest import SYSTEM, Operator, installed
+
+CHART = str(CHECKOUT / "charts/retune")
+
+
+def helm(*arguments: str, server: ApiServer | None = None) -> subprocess.CompletedProcess[str]:
+    """Run helm; never raises for its exit status."""
+    folder = binaries()
+    program = str(folder / "helm") if folder and (folder / "helm").exists() else "helm"
+    config = {"KUBECONFIG": str(server.kubeconfig)} if server else {}
+    command = [program, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **config}
+    )
+
+
+def rendered(*arguments: str) -> list[dict[str, Any]]:
+    """The manifests of the chart."""
+    done = helm("template", "retune", CHART, "--namespace", SYSTEM, *arguments)
+    assert done.returncode == 0, done.stderr
+    return [m for m in yaml.safe_load_all(done.stdout) if m]
+
+
+def container(*arguments: str) -> dict[str, Any]:
+    """The operator's container."""
+    deployment = next(m for m in rendered(*arguments) if m["kind"] == "Deployment")
+    return dict(deployment["spec"]["template"]["spec"]["containers"][0])
+
+
+def test_the_chart_passes_helms_own_lint() -> None:
+    assert helm("lint", "--strict", CHART).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("operator.replicaCount=2", "replicaCount"),
+        ("operator.replicas=two", "replicas"),
+        ("prices.gpuHour=cheap", "gpuHour"),
+        ("artifacts.uri=http://somewhere", "uri"),
+        ("metrics.port=80", "port"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(value: str, word: str) -> None:
+    done = helm("template", "retune", CHART, "--set", value)
+    assert done.returncode != 0
+    assert word in done.stderr
+
+
+def test_one_registry_for_all_images() -> None:
+    found = container("--set", "global.imageRegistry=registry.example.com/mirror")
+    assert found["image"] == "registry.example.com/mirror/retune/operator:0.1.0"
+    assert "--trainer-image=registry.example.com/mirror/retune/trainer:0.1.0" in found["args"]
+    full = container("--set", "global.imageRegistry=a.example.com", "--set", "operator.image=b.example.com/op:1")
+    assert full["image"] == "b.example.com/op:1"
+
+
+def test_no_rule_has_a_wildcard_and_none_reaches_secrets() -> None:
+    roles = [m for m in rendered() if m["kind"] in ("Role", "ClusterRole")]
+    assert len(roles) == 2
+    for rule in (rule for role in roles for rule in role["rules"]):
+        assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
+        assert not {"secrets", "pods/exec", "pods/log", "serviceaccounts/token"} & set(rule["resources"])
+
+
+def test_watched_namespaces_get_roles_and_nothing_is_cluster_wide() -> None:
+    manifests = rendered("--set", "watchNamespaces={a,b}")
+    kinds = {m["kind"] for m in manifests}
+    assert not {"ClusterRole", "ClusterRoleBinding"} & kinds
+    assert sorted(m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role") == ["a", "b", SYSTEM]
+    assert "--namespaces=a,b" in container("--set", "watchNamespaces={a,b}")["args"]
+
+
+def test_the_operators_pod_is_admitted_where_restricted_is_enforced(apiserver: ApiServer) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}}
+    apiserver.run("apply", "-f", "-", stdin=json.dumps(namespace))
+    apiserver.run("create", "serviceaccount", "retune", "-n", "restricted")
+    deployment = next(m for m in rendered() if m["kind"] == "Deployment")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "restricted"}}
+    pod["spec"] = deployment["spec"]["template"]["spec"]
+    done = apiserver.run("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_operator_of_one_namespace_serves_it_and_sees_no_other(
+    apiserver: ApiServer, operator: Operator, cluster: Cluster, tmp_path: Path
+) -> None:
+    for name in ("mine", "theirs"):
+        apiserver.run("create", "namespace", name)
+    operator.kill()
+    chart = installed(apiserver, tmp_path, "watchNamespaces={mine}")
+    narrow = Operator(tmp_path, "narrow", chart["arguments"], chart["kubeconfig"])
+    mine, theirs = Cluster(cluster.api, "mine"), Cluster(cluster.api, "theirs")
+    try:
+        narrow.start()
+        eventually(narrow.leads, 60)
+        theirs.apply_job("not-served", spec())
+        mine.apply_job("served", spec())
+        mine.first_run("served")
+        assert theirs.runs("not-served") == []
+        asked = apiserver.run(
+            "auth", "can-i", "list", "pods", "-n", "theirs", f"--as=system:serviceaccount:{SYSTEM}:retune"
+        )
+        assert asked.stdout.strip() == "no"
+    finally:
+        narrow.kill()
+        installed(apiserver, tmp_path)
+        operator.start()
+        eventually(operator.leads, 60)
+
+
+def test_uninstalling_keeps_the_crds_and_with_them_everybodys_jobs(
+    apiserver: ApiServer,
+    operator: Operator,
+    chart: dict[str, Any],
+    cluster: Cluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    cluster.apply_job("kept", spec(suspend=True))
+    try:
+        assert helm("uninstall", "retune", "-n", SYSTEM, server=apiserver).returncode == 0
+        assert cluster.job("kept") is not None
+    finally:
+        operator.kill()
+        chart.update(installed(apiserver, tmp_path_factory.mktemp("again")))  # a new account, and a new token
+        operator.use(chart["kubeconfig"])
+        operator.start()
+        eventually(operator.leads, 60)
