@@ -142,6 +142,8 @@ def measure(variant: str, arguments: argparse.Namespace, same_batch: int) -> dic
         if variant == "trl-same-batch":
             command += ["--same-batch", str(same_batch)]
         quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        # For all alike: without it, neighbours on the same cores decide the result.
+        quiet["OMP_WAIT_POLICY"] = "PASSIVE"
         done = subprocess.run(command, env={**os.environ, **quiet}, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{variant} failed:\n{done.stderr[-3000:]}")

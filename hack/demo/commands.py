@@ -45,7 +45,8 @@ def main() -> int:
     download.add_argument("run", nargs="?", default="", help="a FineTuneRun; by default that of the job's stable model")
     download.add_argument("--to", type=Path, help="a folder; by default one named like the run")
     arguments = parser.parse_args()
-    console = Console()
+    # What is not read on a screen need not fit one.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     # Ended by a signal, we clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -19,7 +19,7 @@ from retune.api import Condition, Progress, RunPhase
 WIDTH = 104
 """Columns at most; a narrower terminal gets a shorter bar, and no curve."""
 NARROW = 100
-BAR, SHORT_BAR = 24, 10
+BAR, SHORT_BAR = 24, 6
 CURVE = 14
 BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"True": ("✓", "green"), "False": ("✗", "red"), "Unknown": ("…", "yellow")}
@@ -123,8 +123,8 @@ class Picture:
             case RunPhase.EVALUATING if run.phase is span.phase and progress is not None and progress.eta:
                 passed, left = span.seconds(now) or 0.0, max(0.0, (progress.eta - now).total_seconds())
                 return self._bar(passed, passed + left, Text(f"{clock(left)} left"))
-            case RunPhase.EVALUATING if run.status.scores is not None:
-                return Text(f"{run.status.scores.n} gold examples, answered by both models", "dim")
+            case RunPhase.EVALUATING if run.status.resolved is not None and span.begin is not None:
+                return Text(f"base and candidate answer {run.status.resolved.gold.examples} gold examples", "dim")
             case RunPhase.PREFLIGHT | RunPhase.QUEUED if run.phase is span.phase and run.waits is not None:
                 return Text(f"waits: {run.waits.reason}", "yellow")
         return Text("")

@@ -1,6 +1,7 @@
 """A run as lines, one for each change: for logs and for whoever reads them later."""
 
 import time
+from datetime import UTC, datetime
 from typing import Self
 
 from hack.demo.run import Run
@@ -53,15 +54,18 @@ class Lines:
 
     def _show_progress(self, run: Run) -> None:
         progress = run.status.progress
-        if progress is None or run.phase is not RunPhase.TRAINING or progress.step is None:
+        if progress is None or time.monotonic() - self._progress < PROGRESS_EVERY:
             return
-        if time.monotonic() - self._progress < PROGRESS_EVERY:
-            return
-        self._progress = time.monotonic()
-        words = [f"step {progress.step}/{progress.steps or '?'}"]
-        words += [f"loss {progress.loss:.3f}"] if progress.loss is not None else []
-        words += [f"{progress.tokens_per_second:.0f} tokens/s"] if progress.tokens_per_second else []
-        self._say("  ".join(words))
+        words = []
+        if run.phase is RunPhase.TRAINING and progress.step is not None:
+            words += [f"step {progress.step}/{progress.steps or '?'}"]
+            words += [f"loss {progress.loss:.3f}"] if progress.loss is not None else []
+            words += [f"{progress.tokens_per_second:.0f} tokens/s"] if progress.tokens_per_second else []
+        left = (progress.eta - datetime.now(UTC)).total_seconds() if progress.eta else 0.0
+        words += [f"{clock(left)} left"] if left > 0 else []
+        if words:
+            self._progress = time.monotonic()
+            self._say("  ".join(words))
 
     def _say(self, text: str) -> None:
         passed = clock(time.monotonic() - self._begin)

@@ -13,6 +13,12 @@ from rich.text import Text
 
 from retune.api import FineTuneRunStatus, RunPhase
 
+CLIENT = (
+    "export KUBECONFIG=$(python3 hack/cluster kubeconfig)",
+    "export PATH=$(dirname $(python3 hack/cluster bin kubectl)):$PATH",
+)
+"""What makes a shell speak to the demo's cluster, with a kubectl of its version."""
+
 
 def promoted(console: Console, run: Run, timeline: Timeline) -> None:
     """Tell of a run that made a model."""
@@ -27,7 +33,6 @@ def promoted(console: Console, run: Run, timeline: Timeline) -> None:
         _fact(console, "report", report)
     _fact(console, "cost", _cost(status))
     _fact(console, "time", _times(run, timeline))
-    _say(console, "")
     console.print(Padding(_scores(status), (0, 2)))
     _next(console, run)
 
@@ -35,14 +40,14 @@ def promoted(console: Console, run: Run, timeline: Timeline) -> None:
 def failed(console: Console, run: Run, timeline: Timeline) -> None:
     """Tell why a run made none."""
     reason = run.verdict
-    _say(console, f"[bold red]{run.phase}[/] [bold]{reason.reason if reason else ''}[/]")
+    why = reason.reason if reason is not None and reason.reason != str(run.phase) else ""
+    _say(console, f"[bold red]{run.phase}[/]{why and f': [bold]{why}[/]'}")
     if reason is not None:
         console.print(Padding(Text(reason.message), (0, 2)))
     _say(console, "")
     _fact(console, "cost", _cost(run.status))
     _fact(console, "time", _times(run, timeline))
     if run.status.scores is not None:
-        _say(console, "")
         console.print(Padding(_scores(run.status), (0, 2)))
     _next(console, run)
 
@@ -99,10 +104,7 @@ def _row(name: str, n: int | None, base: float | None, candidate: float | None) 
 
 
 def _next(console: Console, run: Run) -> None:
-    _say(console, "[bold]What to type next[/]")
     commands = [
-        ("export KUBECONFIG=$(python3 hack/cluster kubeconfig)", ""),
-        ("export PATH=$(dirname $(python3 hack/cluster bin kubectl)):$PATH", ""),
         (f"kubectl get ftj,ftr -n {NAMESPACE}", "the job and its runs"),
         (f"kubectl describe ftr {run.name} -n {NAMESPACE}", "every decision, with its numbers"),
     ]
@@ -110,13 +112,17 @@ def _next(console: Console, run: Run) -> None:
         commands.append(("hack/uv run --frozen python hack/demo fetch", f"adapter and report into ./{run.name}"))
     commands += [
         ("make demo", "another run"),
-        (f"kubectl delete ftj {JOB} -n {NAMESPACE}", "takes the job and its runs away; artifacts stay"),
+        (f"kubectl delete ftj {JOB} -n {NAMESPACE}", "the job and its runs; what is in the store stays"),
         ("make down", "stops the cluster"),
     ]
-    grid = Table.grid(padding=(0, 3, 0, 0))
+    if run.status.scores is None:
+        _say(console, "")
+    _say(console, "[bold]What to type next[/]")
+    for line in CLIENT:
+        _say(console, f"  {line}")
+    width = max(len(command) for command, _ in commands)
     for command, what in commands:
-        grid.add_row(command, f"[dim]{what}[/]")
-    console.print(Padding(grid, (0, 4)), highlight=False, soft_wrap=True)
+        _say(console, f"  {command:<{width}}   [dim]# {what}[/]")
 
 
 def _fact(console: Console, name: str, value: str) -> None:

@@ -7,8 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from retune.api import Attempt, AttemptStage, FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
-from retune.api import Trigger, TriggerKind
+from retune.api import (
+    Attempt,
+    AttemptStage,
+    FineTuneJobSpec,
+    FineTuneJobStatus,
+    FineTuneRunSpec,
+    FineTuneRunStatus,
+    Trigger,
+    TriggerKind,
+)
 from retune.decide.facts import Child, JobFacts, Meta, Pod, Policy, RunFacts, Stage, Termination
 from retune.decide.naming import child_name, run_name
 from retune.decide.snapshot import snapshot

@@ -95,7 +95,8 @@ class Server:
         self._server = ThreadingHTTPServer(("", port), _handler(progress))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="progress", daemon=True)
+        # It looks ten times a second whether to stop: a pod that is done should not linger.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="progress", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

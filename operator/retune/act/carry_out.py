@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -76,7 +77,7 @@ class Hands:
             version = meta.resource_version
         try:
             for action in decision.actions:
-                await self._on_run(facts, action)
+                await self._on_run(replace(facts, status=decision.status), action)
         except ApiError as error:
             if error.code in REFUSALS:
                 await self._refused(facts, decision.status, version, error)
@@ -164,7 +165,7 @@ class Hands:
                 name = str(body["metadata"]["name"])  # type: ignore[index]
                 await self._client.merge("events", meta.namespace, name, {"lastTimestamp": now})
         except ApiError as error:
-            level = logging.DEBUG if error.code in (403, 404) else logging.WARNING  # the namespace is being deleted
+            level = logging.DEBUG if "being terminated" in str(error) else logging.WARNING
             log.log(
                 level, "Event %s of %s %s/%s was not posted: %s", event.reason, kind, meta.namespace, meta.name, error
             )

@@ -105,6 +105,7 @@ def child(facts: RunFacts, action: CreateChild) -> Raw:
 def _pod(facts: RunFacts, action: CreateChild) -> Raw:
     spec, training = facts.spec, facts.spec.training
     mounts, volumes = _claims(spec)
+    expected = action.expected.replace("$", "$$")  # the kubelet would put Secrets in the place of $(NAME)
     pod: Raw = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -128,7 +129,7 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
                 "env": [
                     {"name": "RETUNE_ATTEMPT", "value": str(action.attempt)},
                     {"name": "HOME", "value": "/work"},
-                    *([{"name": "RETUNE_EXPECTED", "value": action.expected}] if action.expected else []),
+                    *([{"name": "RETUNE_EXPECTED", "value": expected}] if expected else []),
                 ],
                 "envFrom": _secrets(spec),
                 "ports": [{"name": "metrics", "containerPort": PORT}],
@@ -207,9 +208,10 @@ def _claims(spec: FineTuneRunSpec) -> tuple[list[Raw], list[Raw]]:
     sources = (spec.base_model.uri, spec.dataset.train.uri, spec.dataset.gold.uri)
     read = {urlsplit(uri).netloc for uri in sources if uri.startswith("pvc://")}
     written = {urlsplit(spec.artifacts.uri).netloc} if spec.artifacts.uri.startswith("pvc://") else set()
-    mounts, volumes = [], []
+    mounts: list[Raw] = []
+    volumes: list[Raw] = []
     for claim in sorted(read | written):
-        name = f"pvc-{claim}"
+        name = f"pvc-{len(volumes)}"  # a claim's name may hold dots, a volume's may not
         mounts.append({"name": name, "mountPath": f"/pvc/{claim}", "readOnly": claim not in written})
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": claim not in written}})
     return mounts, volumes

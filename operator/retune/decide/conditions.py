@@ -39,6 +39,16 @@ def set_condition(
     return tuple(new if c.type == type_ else c for c in conditions)
 
 
+def keep_times(old: Sequence[Condition], new: Sequence[Condition]) -> tuple[Condition, ...]:
+    """`new` with the transition times of `old` where the status is the same: on the way it may have been another."""
+    return tuple(
+        c.model_copy(update={"last_transition_time": was.last_transition_time})
+        if (was := find(old, c.type)) is not None and was.status == c.status
+        else c
+        for c in new
+    )
+
+
 def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
     """The condition of that type, if it was ever set."""
     return next((c for c in conditions if c.type == type_), None)

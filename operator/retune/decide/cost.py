@@ -6,7 +6,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from retune.api import Attempt, Cost, Prices, decimal
 
-_QUANTITY = re.compile(r"^([0-9.]+)(m|)$")
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(?:([numk])|[eE]([0-9]{1,3}))?$")
+_POWERS = {"n": -9, "u": -6, "m": -3, "k": 3}
 
 
 def cores(quantity: str | int | None) -> Decimal:
@@ -14,7 +15,7 @@ def cores(quantity: str | int | None) -> Decimal:
     match = _QUANTITY.match(str(quantity)) if quantity is not None else None
     if match is None:
         return Decimal(1)
-    return Decimal(match[1]) / (1000 if match[2] else 1)
+    return Decimal(match[1]).scaleb(_POWERS.get(match[2], int(match[3] or 0)))
 
 
 def cost(attempts: Iterable[Attempt], prices: Prices) -> Cost:

@@ -19,7 +19,7 @@ from retune.api import (
     refused,
 )
 from retune.decide.actions import Action, CreateRun, DeleteRun, JobDecision
-from retune.decide.conditions import Truth, events_of, find, set_condition
+from retune.decide.conditions import Truth, events_of, find, keep_times, set_condition
 from retune.decide.digest import model_digest
 from retune.decide.facts import JobFacts, RunFacts
 from retune.decide.naming import RETRY_ANNOTATION, run_name
@@ -81,6 +81,7 @@ def decide_job(facts: JobFacts) -> JobDecision:
     for rule in RULES:
         if rule(draft):
             break
+    draft.set(conditions=keep_times(facts.status.conditions, draft.status.conditions))
     events = events_of(facts.status.conditions, draft.status.conditions)
     return JobDecision(draft.status, tuple(draft.actions), tuple(events))
 
@@ -231,7 +232,7 @@ def due(draft: Draft) -> Trigger | None:
     last = draft.status.latest_run
     if last is None:
         return Trigger(kind=TriggerKind.CREATED)
-    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION)
+    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION, "")[:256]  # as long as a Trigger's name may be
     if retry and retry != draft.status.retried:
         return Trigger(kind=TriggerKind.RETRY, name=retry)
     if draft.spec.triggers.on_change and model_digest(draft.spec) != last.model_digest:

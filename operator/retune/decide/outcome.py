@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from retune.decide.facts import Child, Pod
+from retune.decide.facts import Child, Pod, Stage
 
 EXIT_INPUT, EXIT_STORE, EXIT_SUPERSEDED, EXIT_INTERRUPTED = 64, 65, 70, 75
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
@@ -49,7 +49,7 @@ def outcome(child: Child, pods: tuple[Pod, ...], memory_limit: str) -> Outcome |
     """
     if not child.over:
         return None
-    pod = max(pods, key=lambda p: (p.running_since is not None, p.name), default=None)
+    pod = max(pods, key=lambda p: (p.created.timestamp() if p.created else 0.0, p.name), default=None)
     if child.complete:
         return _complete(pod)
     job_reason, job_message = child.failed or ("", "")
@@ -57,8 +57,8 @@ def outcome(child: Child, pods: tuple[Pod, ...], memory_limit: str) -> Outcome |
         return Outcome(Exit.DISRUPTED, "PodDeleted", f"Pod {pod.name} was deleted while it ran", {})
     if pod is not None and pod.termination is not None and not pod.disrupted:
         return _terminated(pod, pod.termination.exit_code, job_reason, memory_limit)
-    if job_reason == "DeadlineExceeded":
-        return _timeout()
+    if job_reason == "DeadlineExceeded" or (pod is not None and pod.evicted == "DeadlineExceeded"):
+        return _timeout(child.stage)
     if pod is not None and (pod.disrupted or pod.evicted):
         return Outcome(
             Exit.DISRUPTED, "Disrupted", f"Pod {pod.name} was taken away: {pod.disrupted or pod.evicted}", {}
@@ -75,6 +75,11 @@ def _complete(pod: Pod | None) -> Outcome:
     result = pod.termination.message if pod is not None and pod.termination is not None else {}
     if result.get("outcome") == "Succeeded":
         return Outcome(Exit.SUCCEEDED, "Succeeded", "", result)
+    if pod is not None and pod.termination is not None:  # counted: an image that is no trainer says so every time
+        text = (
+            f"Pod {pod.name} ended with exit code 0 but without a result. Check that spec.training.image is a trainer."
+        )
+        return Outcome(Exit.CRASHED, "ResultUnreadable", text, {})
     # The next attempt finds the manifest in the store and answers with the result in it.
     return Outcome(
         Exit.LOST, "ResultLost", "The attempt succeeded, but its pod was gone before its result was read", {}
@@ -86,29 +91,34 @@ def _terminated(pod: Pod, code: int, job_reason: str, memory_limit: str) -> Outc
     assert end is not None  # noqa: S101 - the caller has checked it
     if end.reason == "OOMKilled":
         limit = f"its memory limit ({memory_limit})" if memory_limit else "the node's memory"
-        return Outcome(
-            Exit.OUT_OF_MEMORY,
-            "OutOfMemory",
-            f"The container was killed for using more than {limit}. Raise spec.training.resources.limits.memory, "
-            "or lower spec.training.batchTokens or spec.training.maxLength.",
-            {},
+        cure = (
+            "Make the files that spec.dataset names smaller."
+            if pod.stage is Stage.PREFLIGHT
+            else "Raise spec.training.resources.limits.memory, "
+            "or lower spec.training.batchTokens or spec.training.maxLength."
         )
+        text = f"The container was killed for using more than {limit}. {cure}"
+        return Outcome(Exit.OUT_OF_MEMORY, "OutOfMemory", text, {})
+    if end.reason == "ContainerStatusUnknown":  # exit code 137 is made up: the node went away, and came back
+        return Outcome(Exit.LOST, "NodeLost", f"The node lost track of pod {pod.name}", {})
     if job_reason == "DeadlineExceeded" or pod.evicted == "DeadlineExceeded":
-        return _timeout()
+        return _timeout(pod.stage)
     if pod.evicted:
         return Outcome(Exit.DISRUPTED, "Evicted", f"Pod {pod.name} was evicted: {pod.evicted}", {})
     return _by_code(code, end.message, f"The container ended with exit code {code} ({end.reason or 'Error'})")
 
 
 def _by_code(code: int, result: dict[str, Any], fallback: str) -> Outcome:
-    error = result.get("error") or {}
-    field = f"{error['field']}: " if error.get("field") else ""
+    said = result.get("error")  # by contract an object of texts, but a foreign image may say anything
+    error = {k: v[:4000] for k, v in said.items() if isinstance(v, str)} if isinstance(said, dict) else {}
+    reason = error.get("reason", "")[:128]
+    field = f"{error['field'][:256]}: " if error.get("field") else ""
     message = f"{field}{error['message']}" if error.get("message") else fallback
     match code:
         case 64:
-            return Outcome(Exit.INPUT_ERROR, error.get("reason") or "InvalidInput", message, result)
+            return Outcome(Exit.INPUT_ERROR, reason or "InvalidInput", message, result)
         case 65:
-            return Outcome(Exit.CRASHED, error.get("reason") or "StoreUnreachable", message, result)
+            return Outcome(Exit.CRASHED, reason or "StoreUnreachable", message, result)
         case 75:
             return Outcome(Exit.DISRUPTED, "Interrupted", "Stopped by SIGTERM after a checkpoint", result)
         case 143:
@@ -116,10 +126,13 @@ def _by_code(code: int, result: dict[str, Any], fallback: str) -> Outcome:
         case 70:
             return Outcome(Exit.LOST, "Superseded", "A newer attempt had taken over", result)
         case _:
-            return Outcome(Exit.CRASHED, error.get("reason") or "Crashed", message, result)
+            return Outcome(Exit.CRASHED, reason or "Crashed", message, result)
 
 
-def _timeout() -> Outcome:
+def _timeout(stage: Stage) -> Outcome:
+    if stage is Stage.PREFLIGHT:
+        text = "Preflight took longer than an hour. Make the files that spec.dataset names smaller."
+        return Outcome(Exit.TIMEOUT, "Timeout", text, {})
     return Outcome(
         Exit.TIMEOUT,
         "Timeout",

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from retune.api import (
     Artifact,
     Attempt,
@@ -32,6 +30,8 @@ from retune.decide.outcome import COUNTED, FATAL, Exit, Outcome, outcome
 from retune.decide.waiting import Wait, waiting
 
 MAX_BACKOFF = 300  # s
+MAX_ATTEMPTS = 64  # as many as status.attempts can hold
+UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)  # what a foreign result can lead to
 STAGES = {Stage.PREFLIGHT: AttemptStage.PREFLIGHT, Stage.TRAIN: AttemptStage.TRAIN}
 # Noted on an attempt whose pod was seen being deleted: by the time the Job fails, the pod is gone and only its exit
 # code is left, which looks like a crash.
@@ -173,12 +173,17 @@ def checked(draft: Draft) -> bool:
     result = _run_stage(draft, Stage.PREFLIGHT)
     if result is None:
         return True
+    before = draft.status
     try:
         resolved = Resolved.model_validate(result["resolved"])
-    except (KeyError, ValidationError) as error:
+        draft.set(resolved=resolved, versions=dict(result.get("versions") or {}))
+        FineTuneRunStatus.model_validate(
+            draft.status.model_dump(warnings=False)
+        )  # the API server would refuse what does not fit
+    except UNREADABLE as error:
+        draft.status = before
         _fail(draft, Stage.PREFLIGHT, "InvalidResult", f"The preflight pod's result cannot be read: {error}")
         return True
-    draft.set(resolved=resolved, versions=dict(result.get("versions") or {}))
     draft.condition(
         "GatesPassed",
         "True",
@@ -196,10 +201,13 @@ def trained(draft: Draft) -> bool:
     result = _run_stage(draft, Stage.TRAIN)
     if result is None:
         return True
+    before = draft.status
     try:
         scores = Scores.model_validate(result["scores"])
         draft.set(
-            scores=scores.model_copy(update={"uplift": round((scores.candidate or 0.0) - (scores.base or 0.0), 6)}),
+            scores=scores.model_copy(
+                update={"uplift": round(result["scores"]["candidate"] - result["scores"]["base"], 6)}
+            ),
             metrics={k: MetricScores.model_validate(v) for k, v in (result.get("metrics") or {}).items()},
             segments=tuple(SegmentScores.model_validate(s) for s in result.get("segments") or []),
             artifact=Artifact.model_validate(result["artifact"]),
@@ -207,19 +215,23 @@ def trained(draft: Draft) -> bool:
             versions={**(draft.status.versions or {}), **(result.get("versions") or {})},
         )
         steps = int(result["steps"])
-    except (KeyError, TypeError, ValueError) as error:
+        draft.set(
+            progress=Progress(
+                step=steps,
+                steps=steps,
+                display=f"{steps}/{steps}",
+                loss=draft.status.progress.loss if draft.status.progress else None,
+                tokens_per_second=result.get("tokensPerSecond"),
+                updated_at=draft.facts.now,
+            )
+        )
+        FineTuneRunStatus.model_validate(
+            draft.status.model_dump(warnings=False)
+        )  # the API server would refuse what does not fit
+    except UNREADABLE as error:
+        draft.status = before
         _fail(draft, Stage.TRAIN, "InvalidResult", f"The training pod's result cannot be read: {error}")
         return True
-    draft.set(
-        progress=Progress(
-            step=steps,
-            steps=steps,
-            display=f"{steps}/{steps}",
-            loss=draft.status.progress.loss if draft.status.progress else None,
-            tokens_per_second=result.get("tokensPerSecond"),
-            updated_at=draft.facts.now,
-        )
-    )
     artifact = draft.status.artifact
     draft.condition(
         "Trained",
@@ -331,7 +343,7 @@ def _show(draft: Draft, attempt: Attempt, child: Child, pods: tuple[Pod, ...]) -
                 loss=said.loss,
                 tokens_per_second=said.tokens_per_second,
                 eta=facts.now + timedelta(seconds=said.eta_seconds) if said.eta_seconds is not None else None,
-                display=f"{said.step}/{said.steps}" if said.steps else None,
+                display=f"{said.step or 0}/{said.steps}" if said.steps else None,
                 updated_at=facts.now,
             )
         )
@@ -379,6 +391,9 @@ def _after_failure(draft: Draft, stage: Stage, attempt: Attempt) -> None:
             attempt.reason or "Failed",
             f"{attempt.message} ({counted} crashes; spec.training.maxRetries allows {facts.spec.training.max_retries})",
         )
+        return
+    if len(draft.status.attempts) >= MAX_ATTEMPTS:
+        _fail(draft, stage, "TooManyAttempts", f"{MAX_ATTEMPTS} attempts were not enough; the last: {attempt.message}")
         return
     draft.set(phase=RunPhase.PREFLIGHT if stage is Stage.PREFLIGHT else RunPhase.QUEUED)
     if not all(p.over for p in facts.pods if p.stage is stage):
@@ -439,8 +454,9 @@ def _close(draft: Draft, attempt: Attempt, ended: Outcome) -> Attempt:
     training = facts.spec.training
     if attempt.stage is AttemptStage.TRAIN:
         gpus = training.gpus_per_node * training.nodes
-        requests = (training.resources.requests if training.resources else None) or {}
-        cpus = cores(requests.get("cpu")) * training.nodes
+        given = training.resources
+        asked = {**((given.limits if given else None) or {}), **((given.requests if given else None) or {})}
+        cpus = cores(asked.get("cpu")) * training.nodes  # a limit alone is a request, too
     else:
         gpus, cpus = 0, cores(PREFLIGHT_CPU)
     closed = attempt.model_copy(

@@ -80,7 +80,7 @@ def _known_digest(facts: JobFacts, spec: FineTuneJobSpec) -> str | None:
 def _prices(facts: JobFacts, spec: FineTuneJobSpec) -> Prices:
     """The job's GPU price, but never below the administrator's price list (which holds in its own currency only)."""
     policy, budget = facts.policy, spec.budget
-    if budget is None:
-        return Prices(currency=policy.currency, gpu_hour=policy.gpu_hour_price, cpu_hour=policy.cpu_hour_price)
-    gpu_hour = max(str(budget.gpu_hour_price or "0"), policy.gpu_hour_price, key=Decimal)
-    return Prices(currency=budget.currency, gpu_hour=gpu_hour, cpu_hour=policy.cpu_hour_price)
+    currency = (budget.currency if budget else None) or policy.currency
+    listed = (policy.gpu_hour_price, policy.cpu_hour_price) if currency == policy.currency else ("0", "0")
+    asked = str((budget.gpu_hour_price if budget else None) or "0")
+    return Prices(currency=currency, gpu_hour=max(asked, listed[0], key=Decimal), cpu_hour=listed[1])

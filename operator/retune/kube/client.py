@@ -204,7 +204,12 @@ class Client:
             text = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(0, "Unreachable", f"{method} {path}: {type(error).__name__} {error}") from error
-        data: Raw = json.loads(text) if text else {}
+        try:
+            data: Raw = json.loads(text) if text else {}
+        except ValueError:  # the API server's own 429, and whatever stands before it, speak plain text
+            data = {"message": text[:200].decode(errors="replace")}
+            if response.status < 300:
+                raise ApiError(0, "Unreadable", f"{method} {path}: {data['message']}") from None
         if response.status >= 300:
             after = response.headers.get("Retry-After")
             raise ApiError(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from retune import __version__
+from retune.api import Prices, decimal
 from retune.decide.facts import Policy
 
 
@@ -93,7 +94,18 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def settings(**given: Any) -> Settings:  # noqa: ANN401 - click's values
-    """Settings from the values of `options`."""
+    """Settings from the values of `options`.
+
+    Raises:
+        click.BadParameter: a value would make every decision fail.
+    """
+    if not given["trainer_image"]:
+        raise click.BadParameter("--trainer-image is empty; name the image of the preflight and training pods")
+    try:
+        Prices(currency=given["currency"], gpu_hour=given["gpu_hour_price"], cpu_hour=given["cpu_hour_price"])
+        decimal(given["gpu_hour_price"]), decimal(given["cpu_hour_price"])
+    except ValueError as error:
+        raise click.BadParameter(f"--currency, --gpu-hour-price or --cpu-hour-price: {error}") from error
     given["namespaces"] = tuple(n.strip() for n in given["namespaces"].split(",") if n.strip())
     given["identity"] = given["identity"] or f"{socket.gethostname()}-{os.getpid()}"
     return Settings(**given)

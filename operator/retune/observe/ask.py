@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from typing import TypeVar
 
 import aiohttp
 
@@ -14,6 +15,7 @@ log = logging.getLogger(__name__)
 PORT = 9090
 POLL_TIMEOUT = 2.0  # s
 USABLE_LABEL = "retune.dev/usable"
+N = TypeVar("N", int, float)
 
 
 class Ask:
@@ -29,7 +31,9 @@ class Ask:
         if pod is None or not pod.ip:
             return None
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(
+            aiohttp.ClientError, asyncio.TimeoutError, ArithmeticError, ValueError, KeyError, TypeError
+        ):
             async with self._session.get(
                 f"http://{host}:{PORT}/progress",
                 timeout=aiohttp.ClientTimeout(total=POLL_TIMEOUT),
@@ -39,11 +43,11 @@ class Ask:
             return PodProgress(
                 attempt=int(said["attempt"]),
                 stage=str(said["stage"]),
-                step=said.get("step"),
-                steps=said.get("steps"),
-                loss=said.get("loss"),
-                tokens_per_second=said.get("tokensPerSecond"),
-                eta_seconds=said.get("etaSeconds"),
+                step=_number(said.get("step"), int),
+                steps=_number(said.get("steps"), int),
+                loss=_number(said.get("loss"), float),
+                tokens_per_second=_number(said.get("tokensPerSecond"), float),
+                eta_seconds=_number(said.get("etaSeconds"), float),
             )
         return None
 
@@ -71,3 +75,8 @@ class Ask:
             f"spec.training.serviceAccountName: ServiceAccount {name} is not meant for training pods. Whoever owns it "
             f'can allow that with: kubectl label serviceaccount {name} {USABLE_LABEL}="true"'
         )
+
+
+def _number(said: object, kind: type[N]) -> N | None:
+    """A pod may say anything, and what the status cannot hold is as good as unknown."""
+    return kind(said) if isinstance(said, int | float) and 0 <= said < 1e9 else None

@@ -46,10 +46,11 @@ def child(raw: Raw) -> Child:
 
 
 def pod(raw: Raw) -> Pod:
-    """A pod of a run. It has one container."""
+    """A pod of a run, and its container `trainer`."""
     m, status = raw["metadata"], raw.get("status") or {}
     labels = m["labels"]
-    container: Raw = next(iter(status.get("containerStatuses") or []), {})
+    # A mesh may have added sidecars, and their statuses come in the order of names.
+    container: Raw = next((c for c in status.get("containerStatuses") or [] if c["name"] == "trainer"), {})
     state = container.get("state") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     disrupted = conditions.get("DisruptionTarget")
@@ -105,7 +106,7 @@ def _known(when: datetime | None) -> datetime | None:
 def _message(text: str) -> dict[str, Any]:
     """The termination message: one JSON object by contract, but a foreign image may say anything."""
     try:
-        message = json.loads(text)
+        message = json.loads(text, parse_constant=lambda _: None)  # NaN and Infinity are no JSON, and mean: unknown
     except ValueError:
         return {}
     return message if isinstance(message, dict) else {}

@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.unit.decide.world import ENDS, FOR_GOOD, World, stored
 
 from retune.api import AttemptStage, FineTuneRunStatus
 from retune.decide.actions import CreateChild, RunDecision
 from retune.decide.facts import Stage
 from retune.decide.run import decide_run
-from tests.unit.decide.world import ENDS, FOR_GOOD, World, stored
 
 
 class Run(RuleBasedStateMachine):
@@ -18,9 +18,11 @@ class Run(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(retries=st.integers(0, 2), backoff=st.sampled_from([0, 10]))
-    def begins(self, retries: int, backoff: int) -> None:
+    @initialize(retries=st.integers(0, 2), backoff=st.sampled_from([0, 10]), trains=st.booleans())
+    def begins(self, retries: int, backoff: int, trains: bool) -> None:
         self.world = World(retries, backoff)
+        if trains:
+            self.world.to_training()
         self.before = self.world.status
 
     # ------------------------------------------------------------------------------------------- what the operator does

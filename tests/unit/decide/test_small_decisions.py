@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit import make
 
 from retune.api import Acceptance, Condition, MetricName, Scores
 from retune.decide.acceptance import judge
@@ -14,7 +15,6 @@ from retune.decide.conditions import MESSAGE_LIMIT, events_of, find, moment, set
 from retune.decide.facts import Pod, Stage
 from retune.decide.naming import LIMIT, child_name, run_name
 from retune.decide.waiting import SLOW_START, waiting
-from tests.unit import make
 
 # ------------------------------------------------------------------------------------------------------------- waiting
 
@@ -108,7 +108,9 @@ def test_verdicts(
     assert "240 gold examples" in verdict.message
 
 
-@pytest.mark.parametrize(("candidate", "base"), [(None, 0.5), (0.5, None), (None, None), (math.nan, 0.1), (0.9, math.nan)])
+@pytest.mark.parametrize(
+    ("candidate", "base"), [(None, 0.5), (0.5, None), (None, None), (math.nan, 0.1), (0.9, math.nan)]
+)
 def test_a_score_that_is_not_known_is_never_good_news(candidate: float | None, base: float | None) -> None:
     verdict = judge(scores(candidate, base), Acceptance(min_uplift=-1))
     assert not verdict.accepted
@@ -157,7 +159,9 @@ TRUTHS = st.sampled_from(["True", "False", "Unknown"])
 WORDS = st.sampled_from(["Running", "Crashed", "Waiting"])
 
 
-def set_at(conditions: tuple[Condition, ...], type_: str, truth: str, reason: str, now: datetime) -> tuple[Condition, ...]:
+def set_at(
+    conditions: tuple[Condition, ...], type_: str, truth: str, reason: str, now: datetime
+) -> tuple[Condition, ...]:
     return set_condition(conditions, type_, truth, reason, "text", generation=2, now=now)  # type: ignore[arg-type]
 
 
@@ -195,9 +199,7 @@ def test_a_long_message_is_cut_where_the_reader_sees_it() -> None:
         (None, ("Unknown", "Unschedulable"), ["Normal"]),
     ],
 )
-def test_an_event_for_every_piece_of_news(
-    old: tuple[str, str] | None, new: tuple[str, str], kinds: list[str]
-) -> None:
+def test_an_event_for_every_piece_of_news(old: tuple[str, str] | None, new: tuple[str, str], kinds: list[str]) -> None:
     before = set_at((), "Trained", *old, make.NOW) if old else ()
     after = set_at(before, "Trained", *new, make.at(1))
     assert [e.type for e in events_of(before, after)] == kinds

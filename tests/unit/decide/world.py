@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from tests.unit import make
+
 from retune.api import FineTuneRunStatus
 from retune.decide.actions import CreateChild, CreateConfig, DeleteChild, RunDecision
 from retune.decide.facts import Child, Pod, RunFacts, Stage, Termination
 from retune.decide.naming import child_name
 from retune.decide.run import decide_run
-from tests.unit import make
 
 T = TypeVar("T")
 ENDS = ("success", "crash", "input", "store", "superseded", "interrupted", "terminated", "oom", "disrupted", "unknown")
@@ -141,7 +142,7 @@ class World:
     def pods_of(self, child: Child) -> list[Pod]:
         return [p for p in self.pods.real.values() if p.name.startswith(f"{child.name}-{child.uid}")]
 
-    def control(self) -> None:
+    def control(self) -> None:  # noqa: C901 - one controller, read from top to bottom
         """What the Job controller and the garbage collector do: pods for Jobs, conditions for ended pods, clean-up."""
         for child in list(self.children.real.values()):
             pods = self.pods_of(child)
@@ -222,6 +223,19 @@ class World:
         return [p for p in self.pods.real.values() if not p.over and (stage is None or p.stage is stage)]
 
     # ---------------------------------------------------------------------------------------------------- in the end
+
+    def to_training(self) -> None:
+        """The straight way until the first training pod runs, and the operator knows."""
+        while self.status.phase != "Training":
+            self.control()
+            for pod in self.live_pods():
+                if pod.running_since is None:
+                    self.kubelet_starts(pod)
+                elif pod.stage is Stage.PREFLIGHT:
+                    self.kubelet_ends(pod, "success")
+            self.restart()
+            self.reconcile()
+            self.time += 1
 
     def settle(self, how: str, rounds: int = 60) -> None:
         """Everything is delivered, nobody crashes any more, and every pod ends in the same way."""

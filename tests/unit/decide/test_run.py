@@ -1,0 +1,279 @@
+"""Single steps of a run that the state machine does not look at: messages, results, deadlines, money."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit import make
+from tests.unit.decide.world import stored
+
+from retune.api import AttemptStage, Condition, FineTuneRunStatus, Resolved, RunPhase
+from retune.decide.actions import CreateChild, DeleteChild, RunDecision
+from retune.decide.conditions import find
+from retune.decide.facts import PodProgress, RunFacts, Stage
+from retune.decide.run import decide_run
+
+PASSED = make.attempt(1, AttemptStage.PREFLIGHT, started_at=make.NOW, ended_at=make.at(5), exit="Succeeded")
+RESOLVED = Resolved.model_validate(make.RESOLVED)
+
+
+def preflight(**changes: Any) -> RunFacts:
+    status = FineTuneRunStatus(
+        phase=RunPhase.PREFLIGHT, started_at=make.NOW, attempts=(make.attempt(1, AttemptStage.PREFLIGHT),)
+    )
+    return make.run_facts(status, **changes)
+
+
+def in_training(*earlier: Any, number: int = 1, **changes: Any) -> RunFacts:
+    current = make.attempt(number, started_at=make.NOW, job_uid=make.child(attempt=number).uid)
+    status = FineTuneRunStatus(
+        phase=RunPhase.TRAINING, started_at=make.NOW, resolved=RESOLVED, attempts=(PASSED, *earlier, current)
+    )
+    return make.run_facts(status, **changes)
+
+
+def said(decision: RunDecision, type_: str) -> Condition:
+    found = find(decision.status.conditions, type_)
+    assert found is not None
+    return found
+
+
+def over(message: Any, stage: Stage = Stage.TRAIN, code: int = 0) -> dict[str, Any]:
+    child = make.child(stage, complete=True) if code == 0 else make.failed_child(code, stage)
+    return {"children": (child,), "pods": (make.ended(code, message, stage),), "now": make.at(200)}
+
+
+def test_a_good_result_is_promoted_with_its_numbers() -> None:
+    status = decide_run(in_training(**over(make.trained()))).status
+    assert (status.phase, status.ended_at) == (RunPhase.PROMOTED, make.at(200))
+    assert status.scores is not None
+    assert (status.scores.uplift, status.scores.n) == (0.7, 240)
+    assert status.artifact is not None
+    assert status.artifact.digest == make.ADAPTER
+    assert status.versions == {"torch": "2.9.0"}
+    assert status.cost is not None
+    assert status.cost.gpu_seconds == 100.0  # one GPU from the pod's start to its end
+    assert status.cost.amount == "0.0700"  # 100 s at 2.50 and half a core at 0.04 an hour: 0.06944… + 0.00055…
+
+
+@pytest.mark.parametrize(("candidate", "base"), [(None, 0.1), (0.5, None), (None, None)])
+def test_a_result_without_scores_is_neither_promoted_nor_rejected(candidate: Any, base: Any) -> None:
+    decision = decide_run(in_training(**over(make.trained(candidate, base))))
+    assert decision.status.phase is RunPhase.FAILED
+    assert said(decision, "Trained").reason == "InvalidResult"
+    assert decision.status.artifact is None
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
+    max_leaves=8,
+)
+KEYS = ["resolved", "versions", "steps", "scores", "metrics", "segments", "artifact", "reportUri", "tokensPerSecond"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(key=st.sampled_from(KEYS), value=JSON, stage=st.sampled_from(Stage))
+def test_a_foreign_result_ends_the_run_or_fits_into_its_status(key: str, value: Any, stage: Stage) -> None:
+    message = {**(make.CHECKED if stage is Stage.PREFLIGHT else make.trained()), key: value}
+    facts = preflight if stage is Stage.PREFLIGHT else in_training
+    decision = decide_run(facts(**over(message, stage)))
+    stored(decision.status)
+    assert decision.status.attempts[-1 if stage is Stage.TRAIN else 0].exit == "Succeeded"
+    if decision.status.phase is RunPhase.FAILED:
+        assert "InvalidResult" in {c.reason for c in decision.status.conditions}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", -1),
+        ("steps", "many"),
+        ("tokensPerSecond", -5),
+        ("metrics", ["ExactMatch"]),
+        ("segments", [{"name": str(n), "n": 1} for n in range(21)]),
+        ("versions", "1.0"),
+        ("versions", {"torch": "x" * 500}),
+        ("artifact", None),
+        ("reportUri", "s3://" + "x" * 2000),
+    ],
+)
+def test_a_result_that_the_api_server_would_refuse_is_named_as_invalid(key: str, value: Any) -> None:
+    decision = decide_run(in_training(**over({**make.trained(), key: value})))
+    assert (decision.status.phase, said(decision, "Trained").reason) == (RunPhase.FAILED, "InvalidResult")
+
+
+def test_the_same_uplift_that_is_shown_decides() -> None:
+    decision = decide_run(in_training(**over(make.trained(candidate=0.12, base=0.1))))  # minUplift is 0.02
+    assert decision.status.phase is RunPhase.PROMOTED
+
+
+# -------------------------------------------------------------------------------------------------------------- retries
+
+
+@pytest.mark.parametrize(("ended", "wait"), [(1, 10), (2, 20), (3, 40), (5, 160), (6, 300), (30, 300)])
+def test_the_pause_before_the_next_attempt_doubles_up_to_five_minutes(ended: int, wait: int) -> None:
+    attempts = [
+        make.attempt(n, started_at=make.NOW, ended_at=make.at(100), exit="Disrupted", reason="Evicted", message="m")
+        for n in range(1, ended + 1)
+    ]
+    status = FineTuneRunStatus(phase=RunPhase.QUEUED, resolved=RESOLVED, attempts=(PASSED, *attempts))
+    early = decide_run(make.run_facts(status, now=make.at(100 + wait - 1)))
+    assert not early.actions
+    assert early.requeue_after == pytest.approx(1.0)
+    assert said(early, "Admitted").reason == "Retrying"
+    (create,) = decide_run(make.run_facts(status, now=make.at(100 + wait))).actions
+    assert isinstance(create, CreateChild)
+    assert create.attempt == ended + 1
+
+
+def test_attempts_without_end_come_to_an_end() -> None:
+    """Disruptions never count, but the status holds 64 attempts: one more would be refused for ever."""
+    attempts = tuple(
+        make.attempt(n, started_at=make.NOW, ended_at=make.at(1), exit="Disrupted", reason="Evicted", message="gone")
+        for n in range(1, 64)
+    )
+    status = FineTuneRunStatus(phase=RunPhase.QUEUED, resolved=RESOLVED, attempts=(PASSED, *attempts))
+    decision = decide_run(make.run_facts(status, now=make.at(10_000)))
+    stored(decision.status)
+    assert decision.status.phase is RunPhase.FAILED
+    assert "64" in said(decision, "Trained").message
+
+
+def test_an_image_that_is_no_trainer_is_given_up_after_the_allowed_retries() -> None:
+    facts, created = in_training(**over({})), 1
+    for _ in range(20):
+        decision = decide_run(facts)
+        facts = replace(facts, status=decision.status, now=facts.now.replace(year=facts.now.year + 1))
+        for action in decision.actions:
+            if isinstance(action, CreateChild):
+                created += 1
+                child = make.child(attempt=action.attempt, complete=True)
+                ended = make.ended(0, {}, attempt=action.attempt)
+                facts = replace(facts, children=(*facts.children, child), pods=(*facts.pods, ended))
+    assert facts.status.phase is RunPhase.FAILED
+    assert created == 3  # the first one and spec.training.maxRetries
+
+
+def test_a_deleted_pods_exit_code_is_no_crash_even_when_only_the_job_remembers_it() -> None:
+    going = in_training(children=(make.child(),), pods=(make.running(deleting=True),))
+    seen = decide_run(going).status
+    decision = decide_run(replace(going, status=seen, children=(make.failed_child(137),), pods=()))
+    assert (decision.status.attempts[1].exit, decision.status.attempts[1].counted) == ("Disrupted", False)
+
+
+# ------------------------------------------------------------------------------------------------------ while it waits
+
+
+def test_a_reason_that_only_a_person_mends_ends_the_run_at_the_deadline_not_before() -> None:
+    stuck = make.pod(Stage.PREFLIGHT, waiting=("ImagePullBackOff", "no such image"))
+    facts = preflight(children=(make.child(Stage.PREFLIGHT),), pods=(stuck,))
+    first = decide_run(facts)
+    assert first.requeue_after == 600
+    other = replace(stuck, waiting=("ErrImagePull", "no such image"))  # the kubelet goes to and fro between the two
+    at_599 = decide_run(replace(facts, status=first.status, pods=(other,), now=make.at(599)))
+    assert (at_599.status.phase, at_599.requeue_after) == (RunPhase.PREFLIGHT, 1)
+    end = decide_run(replace(facts, status=at_599.status, now=make.at(600)))
+    assert end.status.phase is RunPhase.FAILED
+    assert "spec.training.image" in said(end, "GatesPassed").message
+    assert [a.name for a in end.actions if isinstance(a, DeleteChild)] == [make.child(Stage.PREFLIGHT).name]
+
+
+def test_no_room_in_the_cluster_is_waited_for_without_end() -> None:
+    pods = (make.pod(waiting=("Unschedulable", "0/3 nodes")),)
+    facts = in_training(children=(make.child(),), pods=pods, now=make.at(1_000_000))
+    decision = decide_run(facts)
+    assert decision.status.phase is RunPhase.QUEUED
+    assert said(decision, "Admitted").reason == "Unschedulable"
+
+
+# ------------------------------------------------------------------------------------------------------------- progress
+
+
+def test_progress_is_written_as_often_as_asked_and_a_change_of_phase_at_once() -> None:
+    facts = in_training(children=(make.child(),), pods=(make.running(),))
+    at_zero = PodProgress(1, "Training", 1, 40, 2.0, 100.0, 90.0)
+    status = decide_run(replace(facts, progress=at_zero)).status
+    assert status.progress is not None
+    assert (status.progress.display, status.progress.eta) == ("1/40", make.at(90))
+    soon = replace(facts, status=status, progress=replace(at_zero, step=5), now=make.at(9))
+    assert decide_run(soon).status == status
+    later = decide_run(replace(soon, now=make.at(10))).status
+    assert later.progress is not None
+    assert later.progress.step == 5
+    evaluating = decide_run(replace(soon, progress=replace(at_zero, stage="Evaluating", step=40))).status
+    assert evaluating.phase is RunPhase.EVALUATING
+    silent = decide_run(replace(soon, status=evaluating, progress=None)).status
+    assert silent.phase is RunPhase.EVALUATING, "a poll that fails once does not move a run back"
+
+
+def test_a_pod_that_does_not_know_its_step_yet_is_at_none() -> None:
+    facts = in_training(children=(make.child(),), pods=(make.running(),))
+    status = decide_run(replace(facts, progress=PodProgress(1, "Loading", None, 40))).status
+    assert status.progress is not None
+    assert status.progress.display == "0/40"
+
+
+def test_what_an_older_attempt_says_of_itself_is_not_ours() -> None:
+    facts = in_training(number=2, children=(make.child(attempt=2),), pods=(make.running(attempt=2),))
+    assert decide_run(replace(facts, progress=PodProgress(1, "Training", 39, 40))).status.progress is None
+
+
+# ------------------------------------------------------------------------------------------------------------ and money
+
+
+@pytest.mark.parametrize(
+    ("resources", "cores"),
+    [
+        ({"requests": {"cpu": "4"}}, 4),
+        ({"requests": {"cpu": "500m"}, "limits": {"cpu": "2"}}, 0.5),
+        ({"limits": {"cpu": "8"}}, 8),  # Kubernetes takes a lone limit for the request
+        (None, 1),
+    ],
+)
+def test_cpu_time_is_that_of_the_cores_asked_for(resources: Any, cores: float) -> None:
+    spec = make.run_spec(spec=make.job_spec(training=make.training(resources=resources)))
+    status = decide_run(in_training(spec=spec, **over(make.trained()))).status
+    assert status.attempts[1].cpu_seconds == 100 * cores
+
+
+def test_a_pod_that_vanished_is_charged_until_it_was_missed() -> None:
+    decision = decide_run(in_training(now=make.at(500)))  # neither Job nor pod is there
+    attempt = decision.status.attempts[1]
+    assert (attempt.exit, attempt.gpu_seconds) == ("Lost", 500)
+
+
+def test_what_preflight_found_is_handed_to_training_word_for_word() -> None:
+    decision = decide_run(preflight(**over(make.CHECKED, Stage.PREFLIGHT)))
+    (create,) = (a for a in decision.actions if isinstance(a, CreateChild))
+    assert (create.stage, create.attempt) == (Stage.TRAIN, 1)
+    assert json.loads(create.expected) == make.RESOLVED
+
+
+def test_a_suspended_job_whose_preflight_just_ended_does_not_start_training() -> None:
+    decision = decide_run(preflight(suspended=True, **over(make.CHECKED, Stage.PREFLIGHT)))
+    assert not [a for a in decision.actions if isinstance(a, CreateChild)]
+    assert decision.status.resolved is not None, "the result is kept"
+    assert said(decision, "Admitted").reason == "Suspended"
+
+
+def test_the_next_attempt_waits_for_a_pod_that_outlived_its_job() -> None:
+    crashed = make.attempt(1, started_at=make.NOW, ended_at=make.at(1), exit="Lost", reason="JobDeleted", message="m")
+    status = FineTuneRunStatus(phase=RunPhase.QUEUED, resolved=RESOLVED, attempts=(PASSED, crashed))
+    decision = decide_run(make.run_facts(status, now=make.at(1000), pods=(make.running(),)))
+    assert not decision.actions
+    assert said(decision, "Admitted").reason == "WaitingForPods"
+
+
+def test_a_job_that_is_going_is_not_over_until_it_is_gone() -> None:
+    going = in_training(children=(make.child(deleting=True, failed=("x", "y")),), pods=(make.ended(1),))
+    assert decide_run(going).status.attempts == going.status.attempts
+    gone = decide_run(replace(going, children=(), pods=()))
+    assert (gone.status.attempts[1].exit, gone.status.attempts[1].reason) == ("Lost", "JobDeleted")
