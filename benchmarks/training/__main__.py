@@ -102,7 +102,11 @@ def trl(arguments: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as work:
         same = {"per_device_train_batch_size": arguments.same_batch} if arguments.same_batch else {}
-        options = SFTConfig(output_dir=work, max_steps=arguments.steps, report_to=[], save_strategy="no", **same)
+        # Without a GPU, TRL's defaults do not start unless told that this is meant.
+        where: dict[str, Any] = {"use_cpu": True} if not torch.cuda.is_available() else {}
+        options = SFTConfig(
+            output_dir=work, max_steps=arguments.steps, report_to=[], save_strategy="no", **same, **where
+        )
         trainer = SFTTrainer(
             model=str(arguments.model),
             args=options,

@@ -1,7 +1,8 @@
 """A run as a picture that lives: the phases with their times, the training bar, the conditions as they turn."""
 
 from datetime import UTC, datetime
-from itertools import pairwise
+from math import ceil
+from statistics import fmean
 from typing import Self
 
 from hack.demo.run import Run
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from retune.api import Condition, Progress, RunPhase
 
-WIDTH = 104
+WIDTH = 110
 """Columns at most; a narrower terminal gets a shorter bar, and no curve."""
 NARROW = 100
 BAR, SHORT_BAR = 24, 6
@@ -145,12 +146,14 @@ class Picture:
 
 
 def _curve(values: list[float]) -> str:
-    """The last values as a line of blocks."""
-    shown = values[-CURVE:]
-    if len(shown) < 2 or all(a == b for a, b in pairwise(shown)):
+    """All values so far as a line of blocks, each the mean of as many."""
+    if len(values) < 2:
         return ""
-    low, high = min(shown), max(shown)
-    return "".join(BLOCKS[round((value - low) / (high - low) * (len(BLOCKS) - 1))] for value in shown)
+    size = ceil(len(values) / CURVE)
+    means = [fmean(values[at : at + size]) for at in range(0, len(values), size)]
+    low, high = min(means), max(means)
+    top = len(BLOCKS) - 1
+    return "".join(BLOCKS[round((mean - low) / ((high - low) or 1) * top)] for mean in means)
 
 
 def _conditions(conditions: tuple[Condition, ...], width: int) -> RenderableType:
