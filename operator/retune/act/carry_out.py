@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from retune.act import manifests
-from retune.api import FineTuneJobStatus, FineTuneRunStatus
+from retune.api import FineTuneJobStatus, FineTuneRunStatus, JobPhase
 from retune.decide.actions import (
     Action,
     CreateChild,
@@ -54,10 +54,18 @@ class Hands:
             ApiError: a write failed; the decision is taken afresh on the next reconcile.
         """
         meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
+        version = meta.resource_version
         if new != old:
-            self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
-        for action in decision.actions:
-            await self._on_job(facts, action)
+            written = await self._status("FineTuneJob", "finetunejobs", meta, new)
+            self._memory.job(written)
+            version = written["metadata"]["resourceVersion"]
+        try:
+            for action in decision.actions:
+                await self._on_job(facts, action)
+        except ApiError as error:
+            if error.code in REFUSALS:
+                await self._run_refused(facts, decision.status, version, error)
+            raise
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
 
@@ -120,6 +128,20 @@ class Hands:
             "status": status,
         }
         return await self._client.apply(resource, meta.namespace, body, "status")
+
+    async def _run_refused(self, facts: JobFacts, status: FineTuneJobStatus, version: str, error: ApiError) -> None:
+        conditions = set_condition(
+            status.conditions,
+            "Progressing",
+            "Unknown",
+            "Refused",
+            f"The API server refused a run of this job, and is asked again: {error}",
+            generation=facts.meta.generation,
+            now=facts.now,
+        )
+        new = _dump(status.model_copy(update={"conditions": conditions, "phase": JobPhase.WAITING}))
+        meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
+        self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
 
     async def _refused(self, facts: RunFacts, status: FineTuneRunStatus, version: str, error: ApiError) -> None:
         conditions = set_condition(

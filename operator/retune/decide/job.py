@@ -23,10 +23,12 @@ from retune.decide.conditions import Truth, events_of, find, keep_times, set_con
 from retune.decide.digest import model_digest
 from retune.decide.facts import JobFacts, RunFacts
 from retune.decide.naming import RETRY_ANNOTATION, run_name
-from retune.decide.snapshot import Unresolvable, snapshot
+from retune.decide.snapshot import Unresolvable, resolved, snapshot
 
 # What a run in flight waits for when its pods are not admitted.
 _WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED, RunPhase.AWAITING_APPROVAL})
+# Triggers whose name is the retry annotation of their time.
+_BY_HAND = frozenset({TriggerKind.CREATED, TriggerKind.RETRY, TriggerKind.SPEC_CHANGED})
 
 
 @dataclass
@@ -97,30 +99,16 @@ def deleted(draft: Draft) -> bool:
 def observed(draft: Draft) -> bool:
     """What the runs tell about the job, whatever its spec says: the models, and the base they were made from."""
     draft.set(observed_generation=draft.facts.meta.generation)
-    promoted = sorted(
-        (r for r in draft.facts.runs if r.status.phase is RunPhase.PROMOTED and r.status.artifact),
-        key=lambda r: r.spec.number,
-        reverse=True,
-    )
-    if promoted and promoted[0].status.artifact:
-        newest, artifact = promoted[0], promoted[0].status.artifact
-        draft.set(
-            stable=StableModel(
-                run=newest.meta.name, digest=artifact.digest, uri=artifact.uri, since=newest.status.ended_at
-            )
-        )
-        if len(promoted) > 1 and promoted[1].status.artifact:
-            before = promoted[1]
-            draft.set(previous=PreviousModel(run=before.meta.name, digest=promoted[1].status.artifact.digest))
+    _promoted(draft)
     latest, last = draft.latest, draft.status.latest_run
     if last is not None and (latest is None or latest.spec.number < last.number):
         if last.phase is None:  # somebody deleted the run in flight
             draft.set(latest_run=last.model_copy(update={"phase": RunPhase.CANCELLED}))
     elif latest is not None:
-        resolved = latest.status.resolved
-        if resolved is not None:
-            draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=resolved.base_model.digest))
-        if latest.spec.trigger.kind is TriggerKind.RETRY:
+        known = latest.status.resolved
+        if known is not None:
+            draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=known.base_model.digest))
+        if latest.spec.trigger.name and latest.spec.trigger.kind in _BY_HAND:
             draft.set(retried=latest.spec.trigger.name)
         draft.set(
             latest_run=LatestRun(
@@ -133,6 +121,21 @@ def observed(draft: Draft) -> bool:
     return False
 
 
+def _promoted(draft: Draft) -> None:
+    """The newest promoted run makes stable, and what was stable becomes previous. Deleting a run takes nothing back."""
+    stable = draft.status.stable
+    runs = [r for r in draft.facts.runs if r.status.phase is RunPhase.PROMOTED and r.status.artifact]
+    for run in sorted(runs, key=lambda r: r.spec.number):
+        artifact, since = run.status.artifact, run.status.ended_at
+        newer = stable is None or (stable.since is not None and since is not None and since > stable.since)
+        if artifact is None or not newer:
+            continue
+        if stable is not None:
+            draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest))
+        stable = StableModel(run=run.meta.name, digest=artifact.digest, uri=artifact.uri, since=since)
+        draft.set(stable=stable)
+
+
 def valid(draft: Draft) -> bool:
     """A spec that cannot be acted on starts nothing; what serves keeps serving, a run in flight keeps its snapshot."""
     facts = draft.facts
@@ -140,6 +143,11 @@ def valid(draft: Draft) -> bool:
     if reasons:
         draft.condition("Valid", "False", "InvalidSpec", " ".join(reasons))
         draft.set(phase=JobPhase.INVALID)
+        run = draft.active
+        if run is None:
+            draft.condition("Progressing", "False", "InvalidSpec", "Nothing starts until the spec is mended.")
+        else:
+            draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.")
         return True
     draft.condition("Valid", "True", "Valid", "The spec can be acted on.")
     ignored = not_implemented(draft.spec)
@@ -229,14 +237,17 @@ def triggered(draft: Draft) -> bool:
 
 def due(draft: Draft) -> Trigger | None:
     """What makes a run due now, if anything does."""
-    last = draft.status.latest_run
+    last, latest = draft.status.latest_run, draft.latest
+    # Every run carries the annotation of its time: whatever started it, a retry asked for before it is done with it.
+    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION, "")[:256] or None  # as long as a Trigger's name may be
     if last is None:
-        return Trigger(kind=TriggerKind.CREATED)
-    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION, "")[:256]  # as long as a Trigger's name may be
+        return Trigger(kind=TriggerKind.CREATED, name=retry)
     if retry and retry != draft.status.retried:
         return Trigger(kind=TriggerKind.RETRY, name=retry)
-    if draft.spec.triggers.on_change and model_digest(draft.spec) != last.model_digest:
-        return Trigger(kind=TriggerKind.SPEC_CHANGED)
+    # Two specs are compared, not two stored digests: a new version may have new fields, and no model changes for that.
+    known = model_digest(latest.spec) if latest is not None else last.model_digest
+    if draft.spec.triggers.on_change and model_digest(resolved(draft.spec)) != known:
+        return Trigger(kind=TriggerKind.SPEC_CHANGED, name=retry)
     return None
 
 

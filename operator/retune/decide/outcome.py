@@ -53,7 +53,7 @@ def outcome(child: Child, pods: tuple[Pod, ...], memory_limit: str) -> Outcome |
     if child.complete:
         return _complete(pod)
     job_reason, job_message = child.failed or ("", "")
-    if pod is not None and pod.deleting:  # whatever its exit code: somebody took it away while it ran
+    if pod is not None and pod.deleting and not _its_own_end(pod):  # somebody took it away while it ran
         return Outcome(Exit.DISRUPTED, "PodDeleted", f"Pod {pod.name} was deleted while it ran", {})
     if pod is not None and pod.termination is not None and not pod.disrupted:
         return _terminated(pod, pod.termination.exit_code, job_reason, memory_limit)
@@ -69,6 +69,12 @@ def outcome(child: Child, pods: tuple[Pod, ...], memory_limit: str) -> Outcome |
     if code:  # the pod is gone, but the Job's own condition remembers its exit code
         return _by_code(int(code[1]), {}, f"{job_message}; the pod with its message is gone")
     return Outcome(Exit.LOST, "PodLost", f"The attempt's pod is gone without a trace of its end ({job_message})", {})
+
+
+def _its_own_end(pod: Pod) -> bool:
+    """It had ended for a reason of its own before, or while, it was deleted."""
+    end = pod.termination
+    return end is not None and (end.exit_code in (EXIT_INPUT, EXIT_STORE) or end.reason == "OOMKilled")
 
 
 def _complete(pod: Pod | None) -> Outcome:

@@ -418,7 +418,7 @@ def _after_failure(draft: Draft, stage: Stage, attempt: Attempt) -> None:
 
 def _hold(draft: Draft) -> None:
     draft.set(phase=RunPhase.QUEUED if draft.status.resolved is not None else RunPhase.PENDING)
-    draft.condition("Admitted", "False", "Suspended", "The job is suspended; set spec.suspend to false to go on.")
+    draft.condition("Admitted", "Unknown", "Suspended", "The job is suspended; set spec.suspend to false to go on.")
 
 
 def _start(draft: Draft, stage: Stage, number: int) -> None:
@@ -453,10 +453,10 @@ def _close(draft: Draft, attempt: Attempt, ended: Outcome) -> Attempt:
     seconds = max((end - start).total_seconds(), 0.0) if start else 0.0
     training = facts.spec.training
     if attempt.stage is AttemptStage.TRAIN:
-        gpus = training.gpus_per_node * training.nodes
+        gpus = training.gpus_per_node  # of one pod: `nodes` is not acted on yet
         given = training.resources
         asked = {**((given.limits if given else None) or {}), **((given.requests if given else None) or {})}
-        cpus = cores(asked.get("cpu")) * training.nodes  # a limit alone is a request, too
+        cpus = cores(asked.get("cpu"))  # a limit alone is a request, too
     else:
         gpus, cpus = 0, cores(PREFLIGHT_CPU)
     closed = attempt.model_copy(

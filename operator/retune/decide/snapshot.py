@@ -37,17 +37,7 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
                 "Set it to s3://bucket/prefix or pvc://claim/path."
             )
         artifacts = Store(uri=policy.artifacts_uri)
-    acceptance = spec.evaluation.acceptance
-    if acceptance.metric is None:
-        metric = MetricName.TOP1 if spec.dataset.format == "Classification" else MetricName.TOKEN_F1
-        if spec.evaluation.metrics:
-            metric = spec.evaluation.metrics[0].name
-        acceptance = acceptance.model_copy(update={"metric": metric})
-    metrics = spec.evaluation.metrics or (Metric(name=acceptance.metric or MetricName.TOKEN_F1),)
-    evaluation = spec.evaluation.model_copy(update={"acceptance": acceptance, "metrics": metrics})
-    training = spec.training
-    if training.packing is None:
-        training = training.model_copy(update={"packing": training.gpus_per_node > 0})
+    spec = resolved(spec)
     return FineTuneRunSpec(
         job_ref=JobRef(name=facts.meta.name, uid=facts.meta.uid),
         number=number,
@@ -58,8 +48,8 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         dataset=spec.dataset,
         gates=spec.gates,
         method=spec.method,
-        training=training,
-        evaluation=evaluation,
+        training=spec.training,
+        evaluation=spec.evaluation,
         artifacts=artifacts,
         budget=spec.budget,
         serving=spec.serving,
@@ -69,6 +59,21 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         model_digest=model_digest(spec),
         operator_version=policy.operator_version,
     )
+
+
+def resolved(spec: FineTuneJobSpec) -> FineTuneJobSpec:
+    """`spec` with the defaults filled in that depend on other fields: metrics, and packing."""
+    acceptance, training = spec.evaluation.acceptance, spec.training
+    if acceptance.metric is None:
+        metric = MetricName.TOP1 if spec.dataset.format == "Classification" else MetricName.TOKEN_F1
+        if spec.evaluation.metrics:
+            metric = spec.evaluation.metrics[0].name
+        acceptance = acceptance.model_copy(update={"metric": metric})
+    metrics = spec.evaluation.metrics or (Metric(name=acceptance.metric or MetricName.TOKEN_F1),)
+    if training.packing is None:
+        training = training.model_copy(update={"packing": training.gpus_per_node > 0})
+    evaluation = spec.evaluation.model_copy(update={"acceptance": acceptance, "metrics": metrics})
+    return spec.model_copy(update={"evaluation": evaluation, "training": training})
 
 
 def _known_digest(facts: JobFacts, spec: FineTuneJobSpec) -> str | None:

@@ -111,12 +111,12 @@ class Operator:
             if kind is not None:
                 queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
             for run in self._caches.runs.values():
-                if run.meta.uid == raw["owner"]:  # of a Job or pod
+                if f"{run.meta.namespace}/{run.meta.uid}" == raw["owner"]:  # of a Job or pod
                     queue.add(Key(RUN, run.meta.namespace, run.meta.name))
 
         namespaces = self._settings.namespaces or ("",)
         resync = Resync(self._caches, client, namespaces, gone)
-        observer = Observer(self._caches, Ask(self._caches, client, session), self._settings.policy)
+        observer = Observer(self._caches, Ask(client, session), self._settings.policy)
         reconciler = Reconciler(queue, observer, Hands(client, self._caches), self._metrics)
 
         tasks = {

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import aiohttp
 
-from retune.decide.facts import Child, PodProgress, Stage
+from retune.decide.facts import Child, Pod, PodProgress, Stage
 from retune.kube.client import ApiError, Client
-from retune.observe.cache import Caches
 
 log = logging.getLogger(__name__)
 PORT = 9090
@@ -21,13 +20,13 @@ N = TypeVar("N", int, float)
 class Ask:
     """Asks pods and the API server. Nobody's silence is an error: what cannot be known is None."""
 
-    def __init__(self, caches: Caches, client: Client, session: aiohttp.ClientSession) -> None:
-        self._caches, self._client, self._session = caches, client, session
+    def __init__(self, client: Client, session: aiohttp.ClientSession) -> None:
+        self._client, self._session = client, session
 
-    async def progress(self, run_uid: str) -> PodProgress | None:
-        """What the run's running training pod says of itself, within two seconds."""
-        pods = [p for p in self._caches.pods.of(run_uid) if p.stage is Stage.TRAIN and p.running_since and not p.over]
-        pod = max(pods, key=lambda p: p.attempt, default=None)
+    async def progress(self, pods: tuple[Pod, ...]) -> PodProgress | None:
+        """What the running training pod among `pods` says of itself, within two seconds."""
+        running = [p for p in pods if p.stage is Stage.TRAIN and p.running_since and not p.over]
+        pod = max(running, key=lambda p: p.attempt, default=None)
         if pod is None or not pod.ip:
             return None
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip

@@ -141,8 +141,15 @@ class Caches:
 
     def child(self, raw: Raw) -> None:
         """Take in a Kubernetes Job of a run."""
-        self.children.put(raw, projections.child(raw), raw["metadata"]["labels"].get(RUN_UID_LABEL, ""))
+        if projections.ours(raw):
+            self.children.put(raw, projections.child(raw), _run(raw))
 
     def pod(self, raw: Raw) -> None:
         """Take in a pod of a run."""
-        self.pods.put(raw, projections.pod(raw), raw["metadata"]["labels"].get(RUN_UID_LABEL, ""))
+        if projections.ours(raw):
+            self.pods.put(raw, projections.pod(raw), _run(raw))
+
+
+def _run(raw: Raw) -> str:
+    """Whom a Job or pod belongs to: its run's uid, within its namespace. Anybody can write a label, anywhere."""
+    return f"{raw['metadata']['namespace']}/{raw['metadata']['labels'][RUN_UID_LABEL]}"

@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
-from retune.decide.facts import Child, JobFacts, Meta, PodProgress, Policy, RunFacts
+from retune.decide.facts import Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts
 from retune.decide.naming import CANCEL_ANNOTATION
 from retune.observe.cache import Caches, Packed
 
@@ -15,8 +15,8 @@ from retune.observe.cache import Caches, Packed
 class Asked(Protocol):
     """What is not in any cache and has to be asked of somebody."""
 
-    async def progress(self, run_uid: str) -> PodProgress | None:
-        """What the run's training pod last said of itself."""
+    async def progress(self, pods: tuple[Pod, ...]) -> PodProgress | None:
+        """What the training pod among a run's `pods` says of itself."""
 
     async def denied(self, namespace: str, child: Child) -> tuple[str, str] | None:
         """Why the Job controller cannot create the pod of `child`, if it said so."""
@@ -59,7 +59,7 @@ class Observer:
         pods = facts.pods
         progress = denied = None
         if any(p.running_since is not None and not p.over for p in pods):
-            progress = await self._asked.progress(facts.meta.uid)
+            progress = await self._asked.progress(facts.pods)
         live = next((c for c in facts.children if not c.over and not c.deleting), None)
         if live is not None and not any((p.stage, p.attempt) == (live.stage, live.attempt) for p in pods):
             denied = await self._asked.denied(namespace, live)
@@ -79,15 +79,15 @@ class Observer:
         suspended = bool(owner is not None and owner.content()["spec"].get("suspend"))
         return RunFacts(
             meta=found.meta,
-            spec=FineTuneRunSpec.model_validate(content["spec"]),
+            spec=FineTuneRunSpec.model_validate(content["spec"], extra="ignore"),  # a newer operator may have made it
             status=FineTuneRunStatus.model_validate(content["status"]),
             policy=self._policy,
             now=now,
             suspended=suspended,
             orphaned=owner is None or owner.meta.deleting,
             cancel=_cancel(found.meta),
-            children=self._caches.children.of(found.meta.uid),
-            pods=self._caches.pods.of(found.meta.uid),
+            children=self._caches.children.of(f"{found.meta.namespace}/{found.meta.uid}"),
+            pods=self._caches.pods.of(f"{found.meta.namespace}/{found.meta.uid}"),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from retune.decide.conditions import moment
 from retune.decide.facts import Child, Meta, Pod, Stage, Termination
-from retune.decide.naming import ATTEMPT_LABEL, STAGE_LABEL
+from retune.decide.naming import ATTEMPT_LABEL, RUN_UID_LABEL, STAGE_LABEL
 
 Raw = Mapping[str, Any]
 
@@ -26,6 +26,14 @@ def meta(raw: Raw) -> Meta:
         deleting="deletionTimestamp" in m,
         annotations=annotations,
     )
+
+
+def ours(raw: Raw) -> bool:
+    """Whether a Job or pod carries all of our labels as we write them; anybody can write some of them."""
+    labels = raw["metadata"].get("labels") or {}
+    stage, attempt = labels.get(STAGE_LABEL), labels.get(ATTEMPT_LABEL, "")
+    known = stage in {s.value for s in Stage} and attempt.isascii() and attempt.isdigit()
+    return known and bool(labels.get(RUN_UID_LABEL))
 
 
 def child(raw: Raw) -> Child:

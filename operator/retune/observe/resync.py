@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from retune.kube.client import Client
 from retune.observe.cache import Cache, Caches, Raw
+from retune.observe.projections import ours
 
 PAGE = "500"
 SELECTORS = {"jobs": "retune.dev/run", "pods": "retune.dev/run"}
@@ -35,7 +36,7 @@ class Resync:
         """Wait until the caches hold all that exists now: until then, what is missing only looks as if it were gone."""
         for resource, cache in self._caches.items():
             for item in (await self._listed(resource))[0]:
-                while not cache.knows(item):
+                while not cache.knows(item) and (resource not in SELECTORS or ours(item)):
                     if (
                         await self._client.get(resource, item["metadata"]["namespace"], item["metadata"]["name"])
                         is None

@@ -8,7 +8,7 @@ from tests.unit.make import virtually
 
 from retune.decide.facts import PodProgress
 from retune.observe.ask import Ask
-from retune.observe.cache import Caches
+from retune.observe.projections import pod
 
 LABELS = {"retune.dev/run": "r", "retune.dev/run-uid": "u", "retune.dev/stage": "train", "retune.dev/attempt": "1"}
 SAID = {"attempt": 1, "stage": "Training", "step": 12, "steps": 40, "loss": 1.93, "tokensPerSecond": 140.2}
@@ -35,15 +35,15 @@ class Session:
 
 
 def asked(text: str, ip: str = "10.0.0.9") -> tuple[PodProgress | None, list[str]]:
-    caches, session = Caches.empty(), Session(text)
+    session = Session(text)
     state = {"running": {"startedAt": "2026-03-01T12:00:00Z"}}
-    caches.pod(
+    running = pod(
         {
             "metadata": {"namespace": "ns", "name": "p", "uid": "1", "resourceVersion": "1", "labels": LABELS},
             "status": {"phase": "Running", "podIP": ip, "containerStatuses": [{"name": "trainer", "state": state}]},
         }
     )
-    return virtually(Ask(caches, None, session).progress("u")), session.asked  # type: ignore[arg-type]
+    return virtually(Ask(None, session).progress((running,))), session.asked  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
