@@ -15,7 +15,7 @@ from retune.decide.naming import (
     STAGE_LABEL,
     child_name,
 )
-from retune.decide.run import PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT
+from retune.decide.settle import PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT
 
 API_VERSION = "retune.dev/v1alpha1"
 PORT = 9090  # of the trainer's /metrics and /progress

@@ -1,12 +1,8 @@
 """One step of a FineTuneJob: is a run due, and what does the status say. A chain of small rules, as for runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from retune.api import (
-    FineTuneJobSpec,
-    FineTuneJobStatus,
     JobPhase,
     LatestRun,
     PinnedBaseModel,
@@ -18,10 +14,11 @@ from retune.api import (
     not_implemented,
     refused,
 )
-from retune.decide.actions import Action, CreateRun, DeleteRun, JobDecision
-from retune.decide.conditions import Truth, events_of, find, keep_times, set_condition
+from retune.decide.actions import CreateRun, DeleteRun, JobDecision
+from retune.decide.conditions import find
 from retune.decide.digest import model_digest
-from retune.decide.facts import JobFacts, RunFacts
+from retune.decide.draft import JobDraft
+from retune.decide.facts import JobFacts
 from retune.decide.naming import RETRY_ANNOTATION, run_name
 from retune.decide.snapshot import Unresolvable, resolved, snapshot
 
@@ -31,72 +28,25 @@ _WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEU
 _BY_HAND = frozenset({TriggerKind.CREATED, TriggerKind.RETRY, TriggerKind.SPEC_CHANGED})
 
 
-@dataclass
-class Draft:
-    """The decision while the chain works on it."""
-
-    facts: JobFacts
-    status: FineTuneJobStatus
-    actions: list[Action] = field(default_factory=list)
-
-    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the status model
-        """Change fields of the status."""
-        self.status = self.status.model_copy(update=changes)
-
-    def condition(self, type_: str, truth: Truth, reason: str, message: str) -> None:
-        """Set one condition."""
-        self.set(
-            conditions=set_condition(
-                self.status.conditions,
-                type_,
-                truth,
-                reason,
-                message,
-                generation=self.facts.meta.generation,
-                now=self.facts.now,
-            )
-        )
-
-    @property
-    def spec(self) -> FineTuneJobSpec:
-        """The spec, once `valid` has seen that there is one."""
-        assert self.facts.spec is not None  # noqa: S101 - `valid` ends the chain otherwise
-        return self.facts.spec
-
-    @property
-    def latest(self) -> RunFacts | None:
-        """The run with the highest number."""
-        return max(self.facts.runs, key=lambda r: r.spec.number, default=None)
-
-    @property
-    def active(self) -> RunFacts | None:
-        """The run in flight; there is one at most."""
-        latest = self.latest
-        if latest is None or (latest.status.phase is not None and latest.status.phase.is_terminal):
-            return None
-        return latest
-
-
 def decide_job(facts: JobFacts) -> JobDecision:
     """The next step of a job: its new status, and the actions that this status asks for."""
-    draft = Draft(facts, facts.status)
+    draft = JobDraft(facts, facts.status)
     for rule in RULES:
         if rule(draft):
             break
-    draft.set(conditions=keep_times(facts.status.conditions, draft.status.conditions))
-    events = events_of(facts.status.conditions, draft.status.conditions)
+    events = draft.finish()
     return JobDecision(draft.status, tuple(draft.actions), tuple(events))
 
 
 # ---------------------------------------------------------------------------------------------------------------- rules
 
 
-def deleted(draft: Draft) -> bool:
+def deleted(draft: JobDraft) -> bool:
     """Being deleted: the garbage collector takes the runs and, through them, the pods."""
     return draft.facts.meta.deleting
 
 
-def observed(draft: Draft) -> bool:
+def observed(draft: JobDraft) -> bool:
     """What the runs tell about the job, whatever its spec says: the models, and the base they were made from."""
     draft.set(observed_generation=draft.facts.meta.generation)
     _promoted(draft)
@@ -121,7 +71,7 @@ def observed(draft: Draft) -> bool:
     return False
 
 
-def _promoted(draft: Draft) -> None:
+def _promoted(draft: JobDraft) -> None:
     """The newest promoted run makes stable, and what was stable becomes previous. Deleting a run takes nothing back."""
     stable = draft.status.stable
     runs = [r for r in draft.facts.runs if r.status.phase is RunPhase.PROMOTED and r.status.artifact]
@@ -136,7 +86,7 @@ def _promoted(draft: Draft) -> None:
         draft.set(stable=stable)
 
 
-def valid(draft: Draft) -> bool:
+def valid(draft: JobDraft) -> bool:
     """A spec that cannot be acted on starts nothing; what serves keeps serving, a run in flight keeps its snapshot."""
     facts = draft.facts
     reasons = [facts.invalid] if facts.spec is None else refused(facts.spec)
@@ -163,7 +113,7 @@ def valid(draft: Draft) -> bool:
     return False
 
 
-def pruned(draft: Draft) -> bool:
+def pruned(draft: JobDraft) -> bool:
     """Keep the newest finished runs that `history` asks for; the runs of stable and previous always stay."""
     history = draft.spec.history
     keep = {m.run for m in (draft.status.stable, draft.status.previous) if m is not None}
@@ -182,7 +132,7 @@ def pruned(draft: Draft) -> bool:
     return False
 
 
-def in_flight(draft: Draft) -> bool:
+def in_flight(draft: JobDraft) -> bool:
     """One run at a time: while it lasts the job says how it goes, and triggers coalesce."""
     run = draft.active
     if run is None:
@@ -205,7 +155,7 @@ def in_flight(draft: Draft) -> bool:
     return True
 
 
-def suspended(draft: Draft) -> bool:
+def suspended(draft: JobDraft) -> bool:
     """Suspended with nothing in flight: nothing starts."""
     if not draft.spec.suspend:
         return False
@@ -214,7 +164,7 @@ def suspended(draft: Draft) -> bool:
     return True
 
 
-def triggered(draft: Draft) -> bool:
+def triggered(draft: JobDraft) -> bool:
     """A run is due: the first one, a change of what makes the model, or a person's retry."""
     trigger = due(draft)
     if trigger is None:
@@ -235,7 +185,7 @@ def triggered(draft: Draft) -> bool:
     return True
 
 
-def due(draft: Draft) -> Trigger | None:
+def due(draft: JobDraft) -> Trigger | None:
     """What makes a run due now, if anything does."""
     last, latest = draft.status.latest_run, draft.latest
     # Every run carries the annotation of its time: whatever started it, a retry asked for before it is done with it.
@@ -251,7 +201,7 @@ def due(draft: Draft) -> Trigger | None:
     return None
 
 
-def idle(draft: Draft) -> bool:
+def idle(draft: JobDraft) -> bool:
     """Nothing in flight, nothing due."""
     last = draft.status.latest_run
     assert last is not None  # noqa: S101 - without one, a run would have been due
@@ -267,7 +217,7 @@ def idle(draft: Draft) -> bool:
     return True
 
 
-RULES: tuple[Callable[[Draft], bool], ...] = (
+RULES: tuple[Callable[[JobDraft], bool], ...] = (
     deleted,
     observed,
     valid,
