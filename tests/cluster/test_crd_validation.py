@@ -19,9 +19,7 @@ from retune.api import (
     FineTuneRunStatus,
     RunPhase,
 )
-from tests.cluster.apiserver import ApiServer, apiserver
-
-__all__ = ["apiserver"]
+from tests.cluster.apiserver import ApiServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = {name: CHECKOUT / "examples" / f"{name}.yaml" for name in ("minimal", "full")}
