@@ -68,6 +68,9 @@ def check_artifacts(bucket: Bucket, status: Raw, run: str) -> None:
     for name, said in manifest["adapter"]["files"].items():
         body = bucket.get(f"{folder}/{manifest['adapter']['path']}{name}")
         assert (len(body), hashlib.sha256(body).hexdigest()) == (said["size"], said["sha256"])
+    report = bucket.get(f"{folder}/{manifest['report']['path']}")
+    assert hashlib.sha256(report).hexdigest() == manifest["report"]["sha256"]
+    assert manifest["image"].startswith("localhost/retune/trainer:")
     weights = bucket.get(f"{status['artifact']['uri']}/adapter_model.safetensors")
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
     assert any(name.endswith("lora_A.weight") for name in header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from retune_trainer.log import say
 from retune_trainer.result import Result, succeeded
 from retune_trainer.stores import Store
 from retune_trainer.stores.base import sha256_file, sha256_lines
+
+REPORT = "report.json"
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
@@ -56,19 +59,22 @@ def publish(
     result = succeeded(
         **outcome,
         artifact={"uri": f"{store.uri}/{path.rstrip('/')}", "digest": f"sha256:{digest}"},
-        reportUri=f"{store.uri}/report.json",
+        reportUri=f"{store.uri}/{REPORT}",
         versions=versions.full(),
     )
-    store.put("report.json", json.dumps(report, indent=2, ensure_ascii=False).encode())
+    told = json.dumps(report, indent=2, ensure_ascii=False).encode()
+    store.put(REPORT, told)
     manifest = {
         "apiVersion": "retune.dev/v1alpha1",
         "kind": "Manifest",
         "run": config.run.model_dump(by_alias=True),
         "attempt": config.attempt,
         "adapter": {"path": path, "digest": f"sha256:{digest}", "files": files},
+        "report": {"path": REPORT, "size": len(told), "sha256": hashlib.sha256(told).hexdigest()},
         "resolved": resolved,
         "spec": config.raw_spec,
         "result": result,
+        "image": versions.image(),
         "versions": versions.full(),
         "publishedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -17,12 +17,16 @@ def short() -> dict[str, str]:
 
 
 def full() -> dict[str, str]:
-    """Those of every library that has a part in the numbers, and the image's name where the pod was told."""
+    """Those of every library that has a part in the numbers."""
     found = short()
     for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    image = os.environ.get("RETUNE_IMAGE")
-    return found | ({"image": image} if image else {})
+    return found
+
+
+def image() -> str | None:
+    """The image's name, where the pod was told."""
+    return os.environ.get("RETUNE_IMAGE")

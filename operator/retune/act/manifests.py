@@ -129,6 +129,7 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
                 "env": [
                     {"name": "RETUNE_ATTEMPT", "value": str(action.attempt)},
                     {"name": "HOME", "value": "/work"},
+                    {"name": "RETUNE_IMAGE", "value": spec.image},
                     *([{"name": "RETUNE_EXPECTED", "value": expected}] if expected else []),
                 ],
                 "envFrom": _secrets(spec),
