@@ -79,6 +79,12 @@ def test_a_run_that_the_api_server_refuses_is_said_on_the_job() -> None:
         last = FineTuneJobStatus.model_validate(server.writes[-1][1]["status"])
         assert any("exceeded quota" in c.message for c in last.conditions)
 
+        # Refused again and again, it is written once: every write wakes the next reconcile.
+        again, written = replace(facts, status=last), len(server.writes)
+        with pytest.raises(ApiError):
+            await Hands(server, Caches.empty()).job(again, decide_job(again))  # type: ignore[arg-type]
+        assert [w for w in server.writes[written:] if "status" in w[1]] == []
+
     virtually(scenario())
 
 

@@ -21,6 +21,7 @@ from retune.decide.actions import (
 )
 from retune.decide.conditions import set_condition
 from retune.decide.facts import JobFacts, Meta, RunFacts
+from retune.decide.job import REFUSED
 from retune.kube.client import ApiError, Client
 
 log = logging.getLogger(__name__)
@@ -134,14 +135,15 @@ class Hands:
             status.conditions,
             "Progressing",
             "Unknown",
-            "Refused",
+            REFUSED,
             f"The API server refused a run of this job, and is asked again: {error}",
             generation=facts.meta.generation,
             now=facts.now,
         )
         new = _dump(status.model_copy(update={"conditions": conditions, "phase": JobPhase.WAITING}))
-        meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
-        self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
+        if new != _dump(status):
+            meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
+            self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
 
     async def _refused(self, facts: RunFacts, status: FineTuneRunStatus, version: str, error: ApiError) -> None:
         conditions = set_condition(

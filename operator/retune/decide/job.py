@@ -24,6 +24,8 @@ from retune.decide.snapshot import Unresolvable, resolved, snapshot
 
 # What a run in flight waits for when its pods are not admitted.
 _WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED, RunPhase.AWAITING_APPROVAL})
+# The API server does not let the run be created, and is asked again.
+REFUSED = "Refused"
 # Triggers whose name is the retry annotation of their time.
 _BY_HAND = frozenset({TriggerKind.CREATED, TriggerKind.RETRY, TriggerKind.SPEC_CHANGED})
 
@@ -179,8 +181,10 @@ def triggered(draft: JobDraft) -> bool:
         draft.set(phase=JobPhase.INVALID)
         return True
     name = run_name(facts.meta.name, facts.meta.uid, number)
-    draft.set(phase=JobPhase.RUNNING)
-    draft.condition("Progressing", "True", "RunInFlight", f"Run {name} is in flight.")
+    said = find(draft.status.conditions, "Progressing")
+    if said is None or said.reason != REFUSED:  # else each new try would write "in flight", and then "refused" again
+        draft.set(phase=JobPhase.RUNNING)
+        draft.condition("Progressing", "True", "RunInFlight", f"Run {name} is in flight.")
     draft.actions.insert(0, CreateRun(name, spec))
     return True
 
