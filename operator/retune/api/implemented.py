@@ -42,7 +42,7 @@ def _automatic(triggers: Triggers) -> bool:
 
 
 GAPS: tuple[Gap, ...] = (
-    # What makes another model than the one asked for.
+    # What makes another model than the one asked for, or one that nobody has allowed.
     Gap(
         "spec.method.type",
         "only LoRA is trained; a job with QLoRA or Full is Invalid",
@@ -60,6 +60,12 @@ GAPS: tuple[Gap, ...] = (
         "nothing is scrubbed; a job with redact: true is Invalid",
         lambda spec: spec.gates.privacy.redact and _on(spec.gates.privacy),
         cure="scrub the training set and set it to false",
+    ),
+    Gap(
+        "spec.gates.approvals",
+        "nobody is waited for; a job that requires sign-offs is Invalid",
+        lambda spec: _on(spec.gates.approvals),
+        cure="have them signed elsewhere and set its mode to Off",
     ),
     Gap(
         "spec.evaluation.acceptance.metric",
@@ -93,7 +99,6 @@ GAPS: tuple[Gap, ...] = (
         lambda spec: spec.gates.baseline.endpoint is not None and _on(spec.gates.baseline),
     ),
     Gap("spec.gates.payback", "payback is not computed", lambda spec: _on(spec.gates.payback)),
-    Gap("spec.gates.approvals", "nobody is waited for", lambda spec: _on(spec.gates.approvals)),
     # Training.
     Gap("spec.training.nodes", "one node trains", lambda spec: spec.training.nodes > 1),
     Gap("spec.training.queueName", "the Job waits in no queue", lambda spec: spec.training.queue_name is not None),

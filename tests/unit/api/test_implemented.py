@@ -81,7 +81,6 @@ def test_a_gate_that_is_off_promises_nothing() -> None:
         ("spec.triggers.probe", {"triggers": {"drift": [{"name": "q", "builtin": "QualityDrop", "threshold": 1}]}}),
         ("spec.evaluation.metrics", {"evaluation": {"metrics": [{"name": "Perplexity"}]}}),
         ("spec.evaluation.guard", {"evaluation": {"guard": {"uri": "s3://data/guard"}}}),
-        ("spec.gates.approvals", {"gates": {"approvals": {"required": [{"name": "legal"}]}}}),
         ("spec.tracking", {"tracking": {"wandb": {"project": "x"}}}),
     ],
 )
@@ -99,10 +98,11 @@ def test_what_a_job_sets_is_said(path: str, parts: dict[str, Any]) -> None:
         ("spec.method.type", {"method": {"type": "Full"}}),
         ("spec.dataset.holdOut", {"dataset": SPEC["dataset"] | {"timeField": "t", "holdOut": {}}}),
         ("spec.gates.privacy.redact", {"gates": {"privacy": {"redact": True}}}),
+        ("spec.gates.approvals", {"gates": {"approvals": {"required": [{"name": "legal"}]}}}),
         ("spec.evaluation.acceptance.metric", {"evaluation": {"acceptance": {"metric": "Perplexity"}}}),
     ],
 )
-def test_what_would_make_another_model_is_refused(path: str, parts: dict[str, Any]) -> None:
+def test_what_would_make_another_model_or_one_nobody_allowed_is_refused(path: str, parts: dict[str, Any]) -> None:
     (sentence,) = refused(job(**parts))
     assert sentence.startswith(f"{path}: in this version ")
     assert sentence.endswith(".")
