@@ -86,6 +86,14 @@ class RunDraft(Draft[RunFacts, FineTuneRunStatus]):
         """Put `new` in the place of `old`."""
         self.set(attempts=tuple(new if a is old else a for a in self.status.attempts))
 
+    def check(self) -> None:
+        """See that the status is one that the API server would take: parts of it are what a pod said.
+
+        Raises:
+            ValueError: it is not.
+        """
+        FineTuneRunStatus.model_validate(self.status.model_dump(warnings=False))
+
     def delete_live_children(self) -> None:
         """Take away what still runs."""
         self.actions += [DeleteChild(c.name, c.uid) for c in self.facts.children if not c.over and not c.deleting]

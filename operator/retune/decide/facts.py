@@ -28,6 +28,11 @@ class Meta:
     deleting: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def place(self) -> str:
+        """Namespace and uid: what children are found by. A uid alone is a label that anybody can write, anywhere."""
+        return f"{self.namespace}/{self.uid}"
+
 
 @dataclass(frozen=True)
 class Termination:

@@ -7,7 +7,7 @@ from typing import Any
 
 from retune.decide.facts import Child, Pod, Stage
 
-EXIT_INPUT, EXIT_STORE, EXIT_SUPERSEDED, EXIT_INTERRUPTED = 64, 65, 70, 75
+EXIT_INPUT, EXIT_STORE = 64, 65
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 
 

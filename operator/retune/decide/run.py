@@ -6,7 +6,7 @@ line.
 
 from collections.abc import Callable
 
-from retune.api import Artifact, FineTuneRunStatus, MetricScores, Progress, Resolved, RunPhase, Scores, SegmentScores
+from retune.api import Artifact, MetricScores, Progress, Resolved, RunPhase, Scores, SegmentScores
 from retune.decide.acceptance import judge
 from retune.decide.actions import RunDecision
 from retune.decide.attempts import hold, run_stage, wait_for
@@ -111,9 +111,7 @@ def checked(draft: RunDraft) -> bool:
     try:
         resolved = Resolved.model_validate(result["resolved"])
         draft.set(resolved=resolved, versions=dict(result.get("versions") or {}))
-        FineTuneRunStatus.model_validate(
-            draft.status.model_dump(warnings=False)
-        )  # the API server would refuse what does not fit
+        draft.check()
     except UNREADABLE as error:
         draft.status = before
         fail(draft, Stage.PREFLIGHT, "InvalidResult", f"The preflight pod's result cannot be read: {error}")
@@ -159,9 +157,7 @@ def trained(draft: RunDraft) -> bool:
                 updated_at=draft.facts.now,
             )
         )
-        FineTuneRunStatus.model_validate(
-            draft.status.model_dump(warnings=False)
-        )  # the API server would refuse what does not fit
+        draft.check()
     except UNREADABLE as error:
         draft.status = before
         fail(draft, Stage.TRAIN, "InvalidResult", f"The training pod's result cannot be read: {error}")

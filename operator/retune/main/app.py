@@ -111,7 +111,7 @@ class Operator:
             if kind is not None:
                 queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
             for run in self._caches.runs.values():
-                if f"{run.meta.namespace}/{run.meta.uid}" == raw["owner"]:  # of a Job or pod
+                if run.meta.place == raw["owner"]:  # of a Job or pod
                     queue.add(Key(RUN, run.meta.namespace, run.meta.name))
 
         namespaces = self._settings.namespaces or ("",)

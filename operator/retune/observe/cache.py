@@ -151,5 +151,5 @@ class Caches:
 
 
 def _run(raw: Raw) -> str:
-    """Whom a Job or pod belongs to: its run's uid, within its namespace. Anybody can write a label, anywhere."""
+    """Whom a Job or pod belongs to: the `place` of its run's `Meta`."""
     return f"{raw['metadata']['namespace']}/{raw['metadata']['labels'][RUN_UID_LABEL]}"

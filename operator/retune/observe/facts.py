@@ -86,8 +86,8 @@ class Observer:
             suspended=suspended,
             orphaned=owner is None or owner.meta.deleting,
             cancel=_cancel(found.meta),
-            children=self._caches.children.of(f"{found.meta.namespace}/{found.meta.uid}"),
-            pods=self._caches.pods.of(f"{found.meta.namespace}/{found.meta.uid}"),
+            children=self._caches.children.of(found.meta.place),
+            pods=self._caches.pods.of(found.meta.place),
         )
 
 
