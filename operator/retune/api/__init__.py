@@ -21,6 +21,7 @@ from retune.api.gates import (
     PaybackGate,
     PrivacyGate,
     ProductionBalance,
+    Reading,
     RequiredApproval,
 )
 from retune.api.implemented import GAPS, IMPLEMENTED_METRICS, Gap, not_implemented, refused
@@ -32,6 +33,7 @@ from retune.api.job import (
     DriftStatus,
     FineTuneJobSpec,
     FineTuneJobStatus,
+    GoldLooks,
     History,
     LatestRun,
     Mlflow,
@@ -67,6 +69,8 @@ from retune.api.run import (
     Attempt,
     AttemptStage,
     BaseModelSnapshot,
+    Comparison,
+    ComparisonSet,
     Cost,
     Evidence,
     EvidenceState,
@@ -74,9 +78,13 @@ from retune.api.run import (
     FineTuneRunStatus,
     GateResult,
     JobRef,
+    Look,
     MetricScores,
+    Prepared,
+    PreparedSet,
     Prices,
     Progress,
+    Reference,
     Resolved,
     ResolvedBaseModel,
     ResolvedDataset,
@@ -84,12 +92,13 @@ from retune.api.run import (
     RolloutStatus,
     Scores,
     SegmentScores,
+    StableSnapshot,
     Trigger,
     TriggerKind,
 )
 from retune.api.serving import Corrections, HttpRoute, Initial, ParentRef, Serving, ServingMode
 from retune.api.source import SecretRef, Source, Store
-from retune.api.training import Training
+from retune.api.training import EarlyStop, Training
 from retune.api.triggers import DriftBuiltin, DriftReference, DriftTrigger, NewExamples, Probe, Schedule, Triggers
 
 __all__ = [
@@ -112,6 +121,8 @@ __all__ = [
     "Budget",
     "BudgetStatus",
     "CandidateModel",
+    "Comparison",
+    "ComparisonSet",
     "Condition",
     "Corrections",
     "Cost",
@@ -124,6 +135,7 @@ __all__ = [
     "DriftState",
     "DriftStatus",
     "DriftTrigger",
+    "EarlyStop",
     "Evaluation",
     "Evidence",
     "EvidenceState",
@@ -138,6 +150,7 @@ __all__ = [
     "GateResult",
     "GateVerdict",
     "Gates",
+    "GoldLooks",
     "Guard",
     "History",
     "HoldOut",
@@ -149,6 +162,7 @@ __all__ = [
     "LatestRun",
     "LeakageGate",
     "LongEdge",
+    "Look",
     "Lora",
     "Method",
     "MethodType",
@@ -169,6 +183,8 @@ __all__ = [
     "PinnedBaseModel",
     "PodFields",
     "PodMetadata",
+    "Prepared",
+    "PreparedSet",
     "PreviousModel",
     "Prices",
     "PrivacyGate",
@@ -176,6 +192,8 @@ __all__ = [
     "ProductionBalance",
     "Progress",
     "Promotion",
+    "Reading",
+    "Reference",
     "RequiredApproval",
     "Resolved",
     "ResolvedBaseModel",
@@ -195,6 +213,7 @@ __all__ = [
     "SlowEdge",
     "Source",
     "StableModel",
+    "StableSnapshot",
     "StatusModel",
     "Step",
     "StopLoss",

@@ -17,6 +17,7 @@ from retune.api.method import Method
 from retune.api.phases import JobPhase, RunPhase
 from retune.api.quantity import Currency, Digest, Label, Line, Money, ObjectName, Text, Time, Uri
 from retune.api.rollout import Rollout
+from retune.api.run import Approval
 from retune.api.serving import Serving
 from retune.api.source import HttpUrl, SecretRef, Source, Store
 from retune.api.training import Training
@@ -237,6 +238,15 @@ class PinnedBaseModel(StatusModel):
     digest: Digest = Field(description="What it stood for.")
 
 
+class GoldLooks(StatusModel):
+    """How often the gold set has judged a candidate: looking again and again fools itself."""
+
+    digest: Digest = Field(description="Identity of the gold set when it was first looked at.")
+    sketch: Annotated[str, Field(max_length=512)] | None = Field(None, description="Sketch of its examples.")
+    looks: int = Field(0, ge=0, description="Runs judged by it.")
+    run: int = Field(0, ge=0, description="Number of the last run judged by it.")
+
+
 class FineTuneJobStatus(StatusModel):
     """What has become of it."""
 
@@ -246,7 +256,13 @@ class FineTuneJobStatus(StatusModel):
     candidate: CandidateModel | None = Field(None, description="The model on its way to its users.")
     previous: PreviousModel | None = Field(None, description="The model that served before.")
     budget: BudgetStatus | None = Field(None, description="Where the money is.")
-    fruitless_runs: int = Field(0, ge=0, description="Runs in a row without a promotion.")
+    fruitless_runs: int = Field(0, ge=0, description="Trained runs in a row that were not promoted.")
+    resumed: Text | None = Field(None, description="Value of the annotation retune.dev/resume handled last.")
+    resumed_after: int = Field(0, ge=0, description="Number of the newest run when a person last resumed the job.")
+    approvals: Annotated[tuple[Approval, ...], Field(max_length=16), keyed("name")] = Field(
+        (), description="Who approved what; holds for later runs while that stays the same."
+    )
+    gold: GoldLooks | None = Field(None, description="How often the gold set has been looked at.")
     drift: Annotated[tuple[DriftStatus, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="What the drift triggers last saw."
     )

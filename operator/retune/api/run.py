@@ -74,6 +74,14 @@ class BaseModelSnapshot(Source):
     digest: Digest | None = Field(None, description="What the URI stood for when the job first resolved it.")
 
 
+class StableSnapshot(Model):
+    """The model that serves when the run starts: what the candidate must not be worse than."""
+
+    run: ObjectName = Field(description="Run that made it.")
+    digest: Digest = Field(description="Identity of its artifact.")
+    uri: Uri = Field(description="Where its artifact lies.")
+
+
 class Prices(Model):
     """What an hour costs."""
 
@@ -100,6 +108,7 @@ class FineTuneRunSpec(Model):
     budget: Budget | None = Field(None, description="What the job may cost.")
     serving: Serving | None = Field(None, description="How the model is served; absent: train and publish only.")
     rollout: Rollout | None = Field(None, description="How the candidate meets its users.")
+    stable: StableSnapshot | None = Field(None, description="The model that serves; absent: none does yet.")
     prices: Prices = Field(description="What an hour costs.")
     image: Image = Field(description="Trainer image.")
     model_digest: Digest = Field(description="Digest of what makes the model, as the user wrote it.")
@@ -112,6 +121,7 @@ class GateResult(StatusModel):
     name: Label = Field(description="Name of the gate.")
     verdict: GateVerdict = Field(description="Passed, Failed, Warned, Waiting or Skipped.")
     reason: Text = Field("", description="Why.")
+    advice: Text = Field("", description="What to do about it, in one sentence.")
     values: Reading | None = Field(None, description="What it measured.")
 
 
@@ -121,6 +131,9 @@ class Approval(StatusModel):
     name: Label = Field(description="Name of the approval.")
     by: Line = Field(description="Who gave it.")
     at: Time = Field(description="When.")
+    subject: Digest | None = Field(
+        None, description="What was approved: digest of base model, data sources and kinds of personal data."
+    )
 
 
 class AttemptStage(StrEnum):
@@ -128,12 +141,13 @@ class AttemptStage(StrEnum):
 
     PREFLIGHT = "Preflight"
     TRAIN = "Train"
+    REPORT = "Report"
 
 
 class Attempt(StatusModel):
-    """One try at preflight or training, by one Job."""
+    """One try at preflight, training or the report, by one Job."""
 
-    stage: AttemptStage = Field(AttemptStage.TRAIN, description="Preflight or Train.")
+    stage: AttemptStage = Field(AttemptStage.TRAIN, description="Preflight, Train or Report.")
     number: int = Field(ge=1, description="Number of the attempt within its stage, from 1.")
     started_at: Time | None = Field(None, description="When its pod started.")
     ended_at: Time | None = Field(None, description="When it ended.")
@@ -174,10 +188,48 @@ class Scores(StatusModel):
     n: int | None = Field(None, ge=0, description="Gold examples behind the scores.")
 
 
+class ComparisonSet(StrEnum):
+    """What the models were asked."""
+
+    GOLD = "Gold"
+    FRESH = "Fresh"
+    GUARD = "Guard"
+
+
+class Reference(StrEnum):
+    """What the candidate was compared with."""
+
+    BASE = "Base"
+    STABLE = "Stable"
+
+
+class Comparison(StatusModel):
+    """The candidate against one other model, over the same examples."""
+
+    set: ComparisonSet = Field(description="Gold, Fresh (held out by time) or Guard (general ability).")
+    against: Reference = Field(description="Base or Stable.")
+    metric: MetricName = Field(description="Metric of the scores.")
+    reference: float | None = Field(None, description="Score of the other model.")
+    candidate: float | None = Field(None, description="Score of the candidate.")
+    uplift: float | None = Field(None, description="How much better the candidate is.")
+    lower: float | None = Field(None, description="One-sided lower bound of the uplift, at the level of status.look.")
+    upper: float | None = Field(None, description="One-sided upper bound of the uplift, at the same level.")
+    n: int = Field(0, ge=0, description="Examples behind it.")
+    smallest: float | None = Field(None, description="Smallest uplift that so many examples would have shown.")
+
+
+class Look(StatusModel):
+    """How often this gold set has been looked at, and how sure this look must therefore be."""
+
+    number: int = Field(ge=1, description="Number of this look at the gold set.")
+    alpha: float = Field(gt=0, lt=1, description="One-sided level of its bounds.")
+
+
 class MetricScores(StatusModel):
-    """How base and candidate did by one metric."""
+    """How the models did by one metric."""
 
     base: float | None = Field(None, description="Score of the base model.")
+    stable: float | None = Field(None, description="Score of the model that serves.")
     candidate: float | None = Field(None, description="Score of the candidate.")
 
 
@@ -189,6 +241,9 @@ class SegmentScores(StatusModel):
     base: float | None = Field(None, description="Score of the base model.")
     stable: float | None = Field(None, description="Score of the model that serves.")
     candidate: float | None = Field(None, description="Score of the candidate.")
+    p: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="How likely such a loss is if the candidate is within maxSegmentRegression; absent: too few."
+    )
 
 
 class Cost(StatusModel):
@@ -267,6 +322,24 @@ class ResolvedDataset(StatusModel):
     digest: Digest = Field(description="Identity of the data.")
     examples: int = Field(ge=0, description="Examples in it.")
     format: DatasetFormat = Field(description="How an example is written.")
+    sketch: Annotated[str, Field(max_length=512)] | None = Field(
+        None, description="Sketch of the examples, by which a later run sees how many of them are new."
+    )
+
+
+class PreparedSet(StatusModel):
+    """A set made from a source, in the run's own folder."""
+
+    path: Annotated[str, Field(max_length=256)] = Field(description="Where it lies below the run's folder.")
+    digest: Digest = Field(description="Identity of the data.")
+    examples: int = Field(ge=0, description="Examples in it.")
+
+
+class Prepared(StatusModel):
+    """What is used in the place of the source: scrubbed, without what is held out."""
+
+    train: PreparedSet = Field(description="What is trained on.")
+    fresh: PreparedSet | None = Field(None, description="The newest examples, held out of training.")
 
 
 class Resolved(StatusModel):
@@ -275,6 +348,7 @@ class Resolved(StatusModel):
     base_model: ResolvedBaseModel = Field(description="The model to start from.")
     train: ResolvedDataset = Field(description="The training set.")
     gold: ResolvedDataset = Field(description="The gold set.")
+    prepared: Prepared | None = Field(None, description="What is used instead of the training set; absent: itself.")
 
 
 class FineTuneRunStatus(StatusModel):
@@ -310,10 +384,14 @@ class FineTuneRunStatus(StatusModel):
         (), description="Who said yes."
     )
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=64), keyed("stage", "number")] = Field(
-        (), description="Tries at preflight and training, oldest first."
+        (), description="Tries at preflight, training and the report, oldest first."
     )
     progress: Progress | None = Field(None, description="How far training is.")
     scores: Scores | None = Field(None, description="How the candidate did on the gold set.")
+    look: Look | None = Field(None, description="Which look at this gold set this is.")
+    comparisons: Annotated[tuple[Comparison, ...], Field(max_length=8), keyed("set", "against")] = Field(
+        (), description="The candidate against the other models, with bounds."
+    )
     metrics: Annotated[Mapping[str, MetricScores], Field(max_length=16)] | None = Field(
         None, description="How base and candidate did, by metric."
     )

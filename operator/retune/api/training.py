@@ -6,11 +6,18 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from retune.api.base import Rule, checked
+from retune.api.base import Model, Rule, checked
 from retune.api.pods import PodFields
 from retune.api.quantity import Duration, Image, Label, shaped
 
 _RESOURCE = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+
+
+class EarlyStop(Model):
+    """When training ends before its last step."""
+
+    hold_out: float = Field(0.05, gt=0, le=0.5, description="Share of the training set that is held out to watch.")
+    patience: int = Field(3, ge=1, le=100, description="Checkpoints without improvement after which training ends.")
 
 
 class Training(PodFields):
@@ -47,6 +54,9 @@ class Training(PodFields):
     packing: bool | None = Field(None, description="Put several examples into one row; absent: on GPUs yes, on CPU no.")
     seed: int = Field(7, ge=0, le=4_294_967_295, description="Seed of everything random.")
     checkpoint_every_steps: int = Field(50, ge=1, le=10_000_000, description="Steps between checkpoints.")
+    early_stop: EarlyStop | None = Field(
+        None, description="Stop when a held-out slice of the training set no longer improves; absent: never."
+    )
     timeout: Duration = Field("6h", description="Longest time a run may train, over all attempts.")
     max_retries: int = Field(
         2, ge=0, le=20, description="Crashes of the trainer that are retried; lost nodes and preemption never count."

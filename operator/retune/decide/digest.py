@@ -7,7 +7,16 @@ from typing import Any
 from retune.api import FineTuneJobSpec, FineTuneRunSpec
 
 # Of `training`, the fields that change the weights. Where pods run, how long they may take and who pays do not.
-HYPERPARAMETERS = ("epochs", "max_steps", "learning_rate", "batch_tokens", "max_length", "packing", "seed")
+HYPERPARAMETERS = (
+    "epochs",
+    "max_steps",
+    "learning_rate",
+    "batch_tokens",
+    "max_length",
+    "packing",
+    "seed",
+    "early_stop",
+)
 
 
 def model_digest(spec: FineTuneJobSpec | FineTuneRunSpec) -> str:

@@ -11,6 +11,10 @@ STAGE_LABEL = "retune.dev/stage"
 ATTEMPT_LABEL = "retune.dev/attempt"
 CANCEL_ANNOTATION = "retune.dev/cancel"
 RETRY_ANNOTATION = "retune.dev/retry"
+PAUSE_ANNOTATION = "retune.dev/pause"
+HALT_ANNOTATION = "retune.dev/halt"
+RESUME_ANNOTATION = "retune.dev/resume"
+APPROVAL_PREFIX = "approval.retune.dev/"
 LIMIT = 63  # a Job's name is a label value of its pods
 
 
