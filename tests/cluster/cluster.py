@@ -13,6 +13,11 @@ from kubernetes.client import ApiException
 
 import kubernetes
 
+# What a trainer's pods report is the same here as in the unit tests.
+from tests.unit.make import ADAPTER, CHECKED, DIGEST, MEASURED, REPORTED, comparison, failed, trained
+
+__all__ = ["ADAPTER", "CHECKED", "DIGEST", "MEASURED", "REPORTED", "comparison", "failed", "trained"]
+
 GROUP, VERSION = "retune.dev", "v1alpha1"
 T = TypeVar("T")
 Raw = dict[str, Any]
@@ -114,6 +119,12 @@ class Cluster:
             0
         ].metadata.name
 
+    def whoami(self) -> str:
+        """The user that this cluster's client is."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        said = kubernetes.client.AuthenticationV1Api(self.api).create_self_subject_review(review)
+        return str(said.status.user_info.username)
+
     def events(self, name: str) -> list[Any]:
         """Events about an object of ours."""
         items = self.core.list_namespaced_event(self.namespace).items
@@ -171,39 +182,6 @@ class Kubelet:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# ------------------------------------------------------------------------------------ what a trainer's pods report
-
-DIGEST = "sha256:" + "a" * 64
-RESOLVED = {
-    "baseModel": {"uri": "s3://models/tiny", "digest": DIGEST},
-    "train": {"digest": DIGEST, "examples": 640, "format": "PromptCompletion"},
-    "gold": {"digest": "sha256:" + "b" * 64, "examples": 240, "format": "PromptCompletion"},
-}
-CHECKED = {"outcome": "Succeeded", "error": None, "resolved": RESOLVED, "versions": {"trainer": "0.1.0"}}
-
-
-def trained(candidate: float = 0.8, base: float = 0.1, run: str = "run") -> Raw:
-    """The termination message of a training pod that succeeded."""
-    return {
-        "outcome": "Succeeded",
-        "error": None,
-        "steps": 40,
-        "resumedFrom": None,
-        "tokensPerSecond": 140.0,
-        "scores": {"metric": "ExactMatch", "base": base, "candidate": candidate, "uplift": candidate - base, "n": 240},
-        "metrics": {"ExactMatch": {"base": base, "candidate": candidate}},
-        "segments": [{"name": "en", "n": 120, "base": base, "candidate": candidate}],
-        "artifact": {"uri": f"s3://models/retune/default/job/{run}/adapter/aaaaaaaaaaaa", "digest": DIGEST},
-        "reportUri": f"s3://models/retune/default/job/{run}/report.json",
-        "versions": {"trainer": "0.1.0"},
-    }
-
-
-def failed(reason: str, field: str, message: str) -> Raw:
-    """The termination message of a pod that found its input wrong."""
-    return {"outcome": "Failed", "error": {"reason": reason, "field": field, "message": message}}
 
 
 def spec(**changes: Any) -> Raw:

@@ -14,9 +14,10 @@ LIFECYCLE = {
     "apply finetunejobs/status": 4,  # a run is due; it is there; the base model is pinned; idle, with a stable model
     "create finetuneruns": 1,
     "apply finetuneruns/status": 4,  # Preflight; Queued; Training; Promoted
-    "create configmaps": 1,
-    "create jobs": 2,
-    "create events": 6,
+    "create configmaps": 2,  # the run's; the job's ledger, with the money set aside before the run exists
+    "apply configmaps": 2,  # the ledger: a training pod runs; the run is closed. Once more if preflight costs anything
+    "create jobs": 3,  # preflight; training; report
+    "create events": 5,
 }
 
 

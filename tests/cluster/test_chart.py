@@ -52,6 +52,7 @@ def test_the_chart_passes_helms_own_lint() -> None:
         ("prices.gpuHour=cheap", "gpuHour"),
         ("artifacts.uri=http://somewhere", "uri"),
         ("metrics.port=80", "port"),
+        ("approvals.policy=perhaps", "policy"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(value: str, word: str) -> None:
@@ -70,18 +71,39 @@ def test_one_registry_for_all_images() -> None:
 
 def test_no_rule_has_a_wildcard_and_none_reaches_secrets() -> None:
     roles = [m for m in rendered() if m["kind"] in ("Role", "ClusterRole")]
-    assert len(roles) == 2
+    assert {role["metadata"]["name"] for role in roles} >= {"retune", "retune-lease", "retune-view", "retune-edit"}
     for rule in (rule for role in roles for rule in role["rules"]):
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
         assert not {"secrets", "pods/exec", "pods/log", "serviceaccounts/token"} & set(rule["resources"])
 
 
-def test_watched_namespaces_get_roles_and_nothing_is_cluster_wide() -> None:
+def test_watched_namespaces_get_roles_and_no_right_is_cluster_wide() -> None:
     manifests = rendered("--set", "watchNamespaces={a,b}")
     kinds = {m["kind"] for m in manifests}
     assert not {"ClusterRole", "ClusterRoleBinding"} & kinds
     assert sorted(m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role") == ["a", "b", SYSTEM]
     assert "--namespaces=a,b" in container("--set", "watchNamespaces={a,b}")["args"]
+
+
+def test_approvals_are_guarded_everywhere_or_where_the_operator_looks() -> None:
+    def selected(*arguments: str) -> object:
+        binding = next(m for m in rendered(*arguments) if m["kind"] == "ValidatingAdmissionPolicyBinding")
+        assert binding["spec"]["validationActions"] == ["Deny"]
+        return binding["spec"].get("matchResources", {}).get("namespaceSelector", {})
+
+    assert selected() == {}
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+    assert selected("--set", "watchNamespaces={a,b}") == {"matchExpressions": [names]}
+
+
+def test_an_install_without_rights_in_the_cluster_holds_only_what_lives_in_namespaces() -> None:
+    manifests = rendered("--set", "watchNamespaces={a,b},approvals.policy=false,crds.install=false")
+    assert {m["metadata"].get("namespace") for m in manifests} == {"a", "b", SYSTEM}
+
+
+def test_the_users_roles_can_be_left_out() -> None:
+    names = {m["metadata"]["name"] for m in rendered("--set", "rbac.aggregate=false") if m["kind"] == "ClusterRole"}
+    assert not {"retune-view", "retune-edit"} & names
 
 
 def test_the_operators_pod_is_admitted_where_restricted_is_enforced(apiserver: ApiServer) -> None:
@@ -110,8 +132,16 @@ def test_an_operator_of_one_namespace_serves_it_and_sees_no_other(
         eventually(narrow.leads, 60)
         theirs.apply_job("not-served", spec())
         mine.apply_job("served", spec())
-        mine.first_run("served")
+        run = mine.run(mine.first_run("served"))
         assert theirs.runs("not-served") == []
+        forged = {"apiVersion": run["apiVersion"], "kind": run["kind"], "spec": run["spec"]}
+        forged["metadata"] = {"name": "forged", "annotations": {"approval.retune.dev/legal": "nobody"}}
+
+        def created(namespace: str) -> subprocess.CompletedProcess[str]:
+            return apiserver.run("create", "--dry-run=server", "-n", namespace, "-f", "-", stdin=json.dumps(forged))
+
+        eventually(lambda: created("theirs").returncode == 0)
+        assert "denied request" in created("mine").stderr
         asked = apiserver.run(
             "auth", "can-i", "list", "pods", "-n", "theirs", f"--as=system:serviceaccount:{SYSTEM}:retune"
         )

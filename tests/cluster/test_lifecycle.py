@@ -2,7 +2,21 @@
 
 import pytest
 
-from tests.cluster.cluster import CHECKED, DIGEST, Cluster, Kubelet, condition, eventually, failed, spec, trained
+from tests.cluster.cluster import (
+    ADAPTER,
+    CHECKED,
+    DIGEST,
+    MEASURED,
+    REPORTED,
+    Cluster,
+    Kubelet,
+    comparison,
+    condition,
+    eventually,
+    failed,
+    spec,
+    trained,
+)
 
 DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "preempted"}]
 
@@ -29,7 +43,7 @@ def test_a_good_candidate_is_promoted_and_becomes_stable(cluster: Cluster, kubel
     job = eventually(lambda: j if (j := cluster.job("good"))["status"]["phase"] == "Idle" else None)
     assert job["status"]["stable"] == {
         "run": run,
-        "digest": DIGEST,
+        "digest": ADAPTER,
         "uri": status["artifact"]["uri"],
         "since": status["endedAt"],
     }
@@ -43,8 +57,8 @@ def test_a_candidate_below_the_asked_uplift_is_rejected_with_the_number(cluster:
     found = cluster.phase(run, "Rejected")
     said = condition(found, "Accepted")
     assert (said["status"], said["reason"]) == ("False", "UpliftTooSmall")
-    assert "uplift +0.010" in said["message"]
-    assert "minUplift asks for +0.02" in said["message"]
+    assert "uplift +0.010 (at least -0.040" in said["message"]
+    assert "minUplift asks for at least +0.02 beyond doubt" in said["message"]
     eventually(lambda: cluster.job("poor")["status"]["phase"] == "Idle")
     assert "stable" not in cluster.job("poor")["status"]
 
@@ -59,8 +73,42 @@ def test_wrong_input_ends_the_run_with_field_and_cure_and_without_a_training_job
     said = condition(cluster.phase(run, "Failed"), "GatesPassed")
     assert said["reason"] == "DatasetMalformed"
     assert said["message"] == "spec.dataset.train.uri: line 7 is not JSON. Correct it."
-    assert set(cluster.jobs(run)) == {"preflight-1"}
+    assert set(cluster.jobs(run)) == {"preflight-1", "report-1"}
     assert eventually(lambda: [e for e in cluster.events(run) if e.reason == "DatasetMalformed"])[0].type == "Warning"
+
+
+def test_a_gate_that_says_no_declines_the_run_and_its_report_is_written(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply_job("leaky", spec())
+    run = cluster.first_run("leaky")
+    leaked = {**MEASURED, "leakage": {"gold": 240, "exact": 9, "near": 9, "nearFraction": 0.0375}}
+    kubelet.ended(cluster.pod(run, "preflight-1"), 0, {**CHECKED, "measured": leaked})
+    found = cluster.phase(run, "Declined")
+    said = condition(found, "GatesPassed")
+    assert said["reason"] == "LeakageGateFailed"
+    assert "9 of 240 gold examples are in the training set" in said["message"]
+    assert "Take them out of the training set" in said["message"]
+    gate = {g["name"]: g for g in found["status"]["gates"]}["leakage"]
+    assert (gate["verdict"], gate["values"]["exact"]) == ("Failed", 9)
+    kubelet.ended(cluster.pod(run, "report-1"), 0, REPORTED)
+    eventually(lambda: cluster.run(run)["status"]["reportUri"] == REPORTED["reportUri"])
+    assert set(cluster.jobs(run)) == {"preflight-1", "report-1"}
+
+
+def test_the_next_run_is_held_against_the_stable_model(cluster: Cluster, kubelet: Kubelet) -> None:
+    cluster.apply_job("again", spec())
+    first, pod = to_training(cluster, kubelet, "again")
+    kubelet.ended(pod, 0, trained())
+    cluster.phase(first, "Promoted")
+    eventually(lambda: cluster.job("again")["status"]["phase"] == "Idle")
+    cluster.annotate("finetunejobs", "again", {"retune.dev/retry": "1"})
+    second, pod = to_training(cluster, kubelet, "again", 2)
+    stable = cluster.run(second)["spec"]["stable"]
+    assert (stable["run"], stable["digest"]) == (first, ADAPTER)
+    assert cluster.run(second)["status"]["look"]["number"] == 2, "the same gold set is looked at again"
+    worse = comparison(0.7, 0.8, against="Stable")
+    kubelet.ended(pod, 0, trained(0.7, 0.1, worse))
+    assert condition(cluster.phase(second, "Rejected"), "Accepted")["reason"] == "Regression"
+    assert cluster.job("again")["status"]["stable"]["run"] == first
 
 
 def test_crashes_are_retried_as_often_as_allowed_then_named(cluster: Cluster, kubelet: Kubelet) -> None:
@@ -71,7 +119,7 @@ def test_crashes_are_retried_as_often_as_allowed_then_named(cluster: Cluster, ku
     found = cluster.phase(run, "Failed")
     assert condition(found, "Trained")["reason"] == "TrainerBroke"
     assert "2 crashes; spec.training.maxRetries allows 1" in condition(found, "Trained")["message"]
-    assert set(cluster.jobs(run)) == {"preflight-1", "train-1", "train-2"}
+    assert set(cluster.jobs(run)) == {"preflight-1", "train-1", "train-2", "report-1"}
 
 
 def test_preemptions_never_count_against_the_retries(cluster: Cluster, kubelet: Kubelet) -> None:
@@ -96,7 +144,7 @@ def test_an_oom_kill_is_named_with_the_limit_and_not_repeated(cluster: Cluster, 
     assert said["reason"] == "OutOfMemory"
     assert "its memory limit (3Gi)" in said["message"]
     assert "spec.training.resources.limits.memory" in said["message"]
-    assert set(cluster.jobs(run)) == {"preflight-1", "train-1"}
+    assert set(cluster.jobs(run)) == {"preflight-1", "train-1", "report-1"}
 
 
 @pytest.mark.parametrize("code", [75, 137, 143])
@@ -180,7 +228,7 @@ def test_suspending_stops_the_pods_and_resuming_goes_on_with_the_next_attempt(
     cluster.apply_job("pause", spec())
     run, _ = to_training(cluster, kubelet, "pause")
     cluster.apply_job("pause", spec(suspend=True))
-    eventually(lambda: set(cluster.jobs(run)) == {"preflight-1"})
+    eventually(lambda: set(cluster.jobs(run)) == {"preflight-1", "report-1"})
     found = cluster.phase(run, "Queued")
     assert condition(found, "Admitted")["reason"] == "Suspended"
     eventually(lambda: cluster.job("pause")["status"]["phase"] == "Suspended")
@@ -269,7 +317,7 @@ def test_cancel_ends_the_run_and_its_pods(cluster: Cluster, kubelet: Kubelet) ->
     cluster.annotate("finetuneruns", run, {"retune.dev/cancel": "too expensive"})
     said = condition(cluster.phase(run, "Cancelled"), "Trained")
     assert "too expensive" in said["message"]
-    eventually(lambda: set(cluster.jobs(run)) == {"preflight-1"})
+    eventually(lambda: set(cluster.jobs(run)) == {"preflight-1", "report-1"})
 
 
 def test_retry_starts_exactly_one_more_run(cluster: Cluster, kubelet: Kubelet) -> None:

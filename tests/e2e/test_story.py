@@ -24,7 +24,7 @@ def triage() -> Raw:
 
 def ended(cluster: Cluster, run: str) -> Raw:
     """The run, once it has ended."""
-    ends = ("Promoted", "Rejected", "Failed", "Cancelled")
+    ends = ("Promoted", "Rejected", "Declined", "Failed", "Cancelled")
     return eventually(lambda: r if (r := cluster.run(run))["status"].get("phase") in ends else {}, LONG)
 
 
@@ -52,6 +52,7 @@ def test_support_triage_trains_an_adapter_that_beats_its_base(
     assert status["cost"]["cpuSeconds"] > 30
     assert condition({"status": status}, "Accepted")["status"] == "True"
 
+    status = eventually(lambda: s if (s := cluster.run(run)["status"]).get("reportUri") else {}, 120)
     check_artifacts(bucket, status, run)
     job = eventually(lambda: j if (j := cluster.job("support-triage"))["status"]["phase"] == "Idle" else {})
     assert job["status"]["stable"]["digest"] == status["artifact"]["digest"]
@@ -68,8 +69,11 @@ def check_artifacts(bucket: Bucket, status: Raw, run: str) -> None:
     for name, said in manifest["adapter"]["files"].items():
         body = bucket.get(f"{folder}/{manifest['adapter']['path']}{name}")
         assert (len(body), hashlib.sha256(body).hexdigest()) == (said["size"], said["sha256"])
-    report = bucket.get(f"{folder}/{manifest['report']['path']}")
-    assert hashlib.sha256(report).hexdigest() == manifest["report"]["sha256"]
+    evaluation = bucket.get(f"{folder}/{manifest['evaluation']['path']}")
+    assert hashlib.sha256(evaluation).hexdigest() == manifest["evaluation"]["sha256"]
+    report = json.loads(bucket.get(f"{folder}/report.json"))
+    assert report["run"]["name"] == run
+    assert bucket.get(status["reportUri"]).startswith(b"<!doctype html>")
     assert manifest["image"].startswith("localhost/retune/trainer:")
     weights = bucket.get(f"{status['artifact']['uri']}/adapter_model.safetensors")
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])

@@ -39,7 +39,18 @@ RESOLVED: Raw = {
     "train": {"digest": DIGEST, "examples": 640, "format": "PromptCompletion"},
     "gold": {"digest": "sha256:" + "b" * 64, "examples": 240, "format": "PromptCompletion"},
 }
-CHECKED: Raw = {"outcome": "Succeeded", "error": None, "resolved": RESOLVED, "versions": {"trainer": "0.1.0"}}
+MEASURED: Raw = {
+    "data": {"examples": 640, "duplicateFraction": 0.01, "conflicts": 2, "conflictFraction": 0.003, "empty": 0},
+    "leakage": {"gold": 240, "exact": 0, "near": 1, "nearFraction": 0.004},
+    "privacy": {"rows": 0, "redacted": 0},
+}
+CHECKED: Raw = {
+    "outcome": "Succeeded",
+    "error": None,
+    "resolved": RESOLVED,
+    "measured": MEASURED,
+    "versions": {"trainer": "0.1.0"},
+}
 
 
 def at(seconds: float) -> datetime:
@@ -47,21 +58,45 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def trained(candidate: float | None = 0.8, base: float | None = 0.1) -> Raw:
-    """The termination message of a training pod that succeeded."""
+def comparison(candidate: float | None = 0.8, reference: float | None = 0.1, **changes: Any) -> Raw:
+    """The candidate against the base on the gold set, its uplift known to 0.05 either way."""
+    uplift = round(candidate - reference, 6) if candidate is not None and reference is not None else None
+    bounds = {"lower": round(uplift - 0.05, 6), "upper": round(uplift + 0.05, 6)} if uplift is not None else {}
+    base: Raw = {"set": "Gold", "against": "Base", "metric": "ExactMatch", "n": 240, "smallest": 0.06}
+    return {**base, "reference": reference, "candidate": candidate, "uplift": uplift, **bounds, **changes}
+
+
+def trained(candidate: float | None = 0.8, base: float | None = 0.1, *others: Raw) -> Raw:
+    """The termination message of a training pod that succeeded; `others` are further comparisons."""
+    gold = comparison(candidate, base)
     return {
         "outcome": "Succeeded",
         "error": None,
         "steps": 40,
         "resumedFrom": None,
         "tokensPerSecond": 140.0,
-        "scores": {"metric": "ExactMatch", "base": base, "candidate": candidate, "uplift": 0.0, "n": 240},
+        "scores": {
+            "metric": "ExactMatch",
+            "base": base,
+            "candidate": candidate,
+            "uplift": gold["uplift"],
+            "interval": [gold["lower"], gold["upper"]] if "lower" in gold else None,
+            "n": 240,
+        },
+        "comparisons": [gold, *others],
         "metrics": {"ExactMatch": {"base": base, "candidate": candidate}},
-        "segments": [{"name": "en", "n": 120, "base": base, "candidate": candidate}],
+        "segments": [{"name": "en", "n": 120, "base": base, "candidate": candidate, "p": 0.9}],
+        "segmentsTested": 1,
         "artifact": {"uri": "s3://models/retune/support/triage/run/adapter/cccccccccccc", "digest": ADAPTER},
-        "reportUri": "s3://models/retune/support/triage/run/report.json",
         "versions": {"torch": "2.9.0"},
     }
+
+
+REPORTED: Raw = {
+    "outcome": "Succeeded",
+    "error": None,
+    "reportUri": "s3://models/retune/support/triage/run/report.html",
+}
 
 
 def failed(reason: str, field: str, message: str) -> Raw:

@@ -1,4 +1,4 @@
-"""`python -m retune_trainer preflight|train`: wires a pod together and turns every end into an exit code."""
+"""`python -m retune_trainer preflight|train|report`: wires a pod together and turns every end into an exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from retune_trainer.credentials import Credentials, Role, Scrubber
 from retune_trainer.errors import InputError, TrainerError
 from retune_trainer.stop import Stop
 
-USAGE = "usage: python -m retune_trainer preflight|train"
+USAGE = "usage: python -m retune_trainer preflight|train|report"
 
 
 def _preflight(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: Stop) -> result.Result:
@@ -40,7 +40,14 @@ def _train(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: S
         server.close()
 
 
-COMMANDS = {"preflight": _preflight, "train": _train}
+def _report(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: Stop) -> result.Result:
+    from retune_trainer.reporting import write
+
+    del work, stop
+    return write.run(config, keys)
+
+
+COMMANDS = {"preflight": _preflight, "train": _train, "report": _report}
 
 
 def _settle_hub(config: RunConfig) -> None:

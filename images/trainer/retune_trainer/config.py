@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from retune_trainer.errors import InputError
@@ -44,6 +45,13 @@ class BaseModelSpec(Location):
     digest: str | None = None
 
 
+class HoldOut(Model):
+    """A share of the newest examples that is kept out of training and becomes fresh gold."""
+
+    fraction: float = 0.1
+    newest: str = "14d"
+
+
 class Dataset(Model):
     """What to learn from, and what to be judged on."""
 
@@ -51,6 +59,76 @@ class Dataset(Model):
     gold: Location
     format: Literal["Messages", "PromptCompletion", "Text", "Classification"] | None = None
     segment_field: str | None = None
+    weight_field: str | None = None
+    annotators_field: str | None = None
+    time_field: str | None = None
+    hold_out: HoldOut | None = None
+
+
+def _mode(value: object) -> object:
+    # YAML 1.1 reads a bare `Off` as false, and the API takes both.
+    return "Off" if value is False else value
+
+
+class Gate(Model):
+    """What every gate has; one that is Off is not measured."""
+
+    mode: Annotated[Literal["Enforce", "Warn", "Off"], BeforeValidator(_mode)] = "Enforce"
+
+
+class ProductionBalance(Model):
+    """Share of each value of a column in production."""
+
+    classified_by: str
+    expected: dict[str, float]
+
+
+class DataGate(Gate):
+    """What of the data gate says what to measure; its limits are the operator's."""
+
+    production_balance: ProductionBalance | None = None
+
+
+class LeakageGate(Gate):
+    """Whether to look for gold examples in the training set."""
+
+
+class PrivacyGate(Gate):
+    """Which kinds of personal data are looked for (none named: all that are known), and whether they are replaced."""
+
+    redact: bool = False
+    entities: tuple[str, ...] = ()
+
+
+class BaselineEndpoint(Model):
+    """A prompted model behind an OpenAI-compatible API."""
+
+    url: str
+    model: str
+    prompt_template: str | None = None
+    secret_ref: SecretRef | None = None
+
+
+class BaselineGate(Gate):
+    """Whom to ask the gold questions before anything is trained."""
+
+    endpoint: BaselineEndpoint | None = None
+
+
+class PaybackGate(Gate):
+    """Of payback, only what a request costs today: a measured baseline is priced with it."""
+
+    baseline_cost_per_1k: Decimal | None = Field(None, alias="baselineCostPer1k")
+
+
+class Gates(Model):
+    """What preflight measures."""
+
+    data: DataGate = Field(default_factory=DataGate)
+    leakage: LeakageGate = Field(default_factory=LeakageGate)
+    privacy: PrivacyGate = Field(default_factory=PrivacyGate)
+    baseline: BaselineGate = Field(default_factory=BaselineGate)
+    payback: PaybackGate | None = None
 
 
 class Lora(Model):
@@ -65,8 +143,15 @@ class Lora(Model):
 class Method(Model):
     """How the model is changed."""
 
-    type: str = "LoRA"
+    type: Literal["LoRA", "QLoRA", "Full"] = "LoRA"
     lora: Lora = Field(default_factory=Lora)
+
+
+class EarlyStop(Model):
+    """Stop when the loss on a held-out share of the training set has not fallen for `patience` looks."""
+
+    hold_out: float = 0.05
+    patience: int = 3
 
 
 class Training(Model):
@@ -81,6 +166,7 @@ class Training(Model):
     seed: int = 7
     checkpoint_every_steps: int = 50
     gpus_per_node: int = 1
+    early_stop: EarlyStop | None = None
 
 
 class Metric(Model):
@@ -89,12 +175,24 @@ class Metric(Model):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
 
     name: str
+    json_schema: dict[str, Any] | None = Field(None, alias="schema")
 
 
 class Acceptance(Model):
-    """The metric that decides."""
+    """The metric that decides, and the limits that its power is computed for."""
 
     metric: str | None = None
+    minimum: float | None = None
+    min_uplift: float = 0.0
+    max_regression: float = 0.02
+    confidence: float = 0.95
+
+
+class Guard(Location):
+    """A set that tests what the model could do before."""
+
+    metric: str = "TokenF1"
+    max_drop: float = 0.03
 
 
 class Evaluation(Model):
@@ -103,6 +201,16 @@ class Evaluation(Model):
     metrics: list[Metric] = Field(default_factory=list)
     acceptance: Acceptance = Field(default_factory=Acceptance)
     max_examples: int | None = None
+    max_segment_regression: float | None = None
+    guard: Guard | None = None
+
+
+class Stable(Model):
+    """The model that serves now: the run it came from, its digest, and the folder of its adapter."""
+
+    run: str | None = None
+    digest: str
+    uri: str
 
 
 class Spec(Model):
@@ -114,6 +222,8 @@ class Spec(Model):
     training: Training = Field(default_factory=Training)
     artifacts: Location
     evaluation: Evaluation = Field(default_factory=Evaluation)
+    gates: Gates = Field(default_factory=Gates)
+    stable: Stable | None = None
 
 
 class Run(Model):
@@ -132,12 +242,35 @@ class Identity(Model):
     digest: str
 
 
+class GoldIdentity(Identity):
+    """The gold set, with the sketch that tells how much of a later one is new."""
+
+    sketch: str | None = None
+
+
+class PreparedSet(Model):
+    """A file of the run's own folder that stands for a source: JSON Lines with the source's columns."""
+
+    path: str
+    digest: str
+    examples: int
+
+
+class Prepared(Model):
+    """What training reads instead of the source, and what was held out of it."""
+
+    train: PreparedSet
+    fresh: PreparedSet | None = None
+
+
 class Expected(Model):
-    """What preflight resolved; training must find the same."""
+    """What preflight resolved, which training must find the same, and the level of this look at the gold set."""
 
     base_model: Identity | None = None
     train: Identity | None = None
-    gold: Identity | None = None
+    gold: GoldIdentity | None = None
+    prepared: Prepared | None = None
+    alpha: float | None = None
 
 
 class RunConfig(Model):
@@ -160,7 +293,8 @@ class RunConfig(Model):
     def uris(self) -> list[str]:
         """Every store this run touches."""
         spec = self.spec
-        return [spec.base_model.uri, spec.dataset.train.uri, spec.dataset.gold.uri, spec.artifacts.uri]
+        places = [spec.base_model, spec.dataset.train, spec.dataset.gold, spec.artifacts, spec.evaluation.guard]
+        return [place.uri for place in places if place is not None]
 
 
 def load(environ: Mapping[str, str]) -> RunConfig:

@@ -1,6 +1,6 @@
 """Takes the credentials of each role out of the environment, and removes their values from text.
 
-Nothing else may read `RETUNE_*_AWS_…` or `RETUNE_*_HF_TOKEN`; after `take` they are gone from `os.environ`, so that no
+Nothing else may read `RETUNE_*_AWS_…`, `RETUNE_*_HF_TOKEN` or `RETUNE_*_API_KEY`; after `take` they are gone from `os.environ`, so that no
 library, subprocess or crash dump can show them.
 """
 
@@ -21,6 +21,8 @@ class Role(StrEnum):
     TRAIN = "RETUNE_TRAIN_"
     GOLD = "RETUNE_GOLD_"
     ARTIFACTS = "RETUNE_ARTIFACTS_"
+    GUARD = "RETUNE_GUARD_"
+    BASELINE = "RETUNE_BASELINE_"
 
 
 KEYS = (
@@ -30,9 +32,11 @@ KEYS = (
     "AWS_REGION",
     "AWS_ENDPOINT_URL",
     "HF_TOKEN",
+    "OPENAI_API_KEY",
+    "API_KEY",
 )
 # A region and an endpoint are needed in messages; an endpoint's own user:password part is removed separately.
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "API_KEY")
 
 
 @dataclass(frozen=True)

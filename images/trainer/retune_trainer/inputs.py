@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from retune_trainer import data
-from retune_trainer.config import RunConfig
+from retune_trainer.config import PreparedSet, RunConfig
 from retune_trainer.credentials import Credentials, Role
-from retune_trainer.data import Content, Origin
+from retune_trainer.data import Origin
 from retune_trainer.errors import InputError, NotFoundError
 from retune_trainer.stores import Store, open_store, place_of, split_file
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 MAX_CONFIG = 4 << 20
+# The largest in use have some 35 MB.
+MAX_TOKENIZER = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,35 @@ class Sources:
             message = f"{error}; upload it or correct {place.field}"
             raise InputError("DatasetNotFound", place.field, message) from None
         return DataFile(target, origin, f"sha256:{digest}")
+
+    def prepared(self, found: PreparedSet, folder: Path) -> DataFile:
+        """Bring a set here that preflight wrote into the run's folder, and hold it against its digest.
+
+        Raises:
+            InputError: it is gone, or not what preflight wrote.
+            StoreError: the store does not answer.
+        """
+        store = self.artifacts()
+        uri = f"{store.uri}/{found.path}"
+        target = folder / found.path
+        try:
+            digest = f"sha256:{store.download(found.path, target)}"
+        except NotFoundError as error:
+            raise InputError("InputsChanged", "spec.artifacts.uri", f"{error}; start a new run") from None
+        if digest != found.digest:
+            message = f"{uri} was {found.digest} when this run was checked and is {digest} now; start a new run"
+            raise InputError("InputsChanged", "spec.artifacts.uri", message)
+        return DataFile(target, Origin(uri, "spec.dataset.train.uri"), digest)
+
+
+def tokenizer(store: Store, folder: Path) -> Path | None:
+    """The base model's tokenizer.json, brought here; None if it has none, or one that is too large to be one."""
+    sizes = {entry.path: entry.size for entry in store.entries("tokenizer.json")}
+    if not 0 < sizes.get("tokenizer.json", 0) <= MAX_TOKENIZER:
+        return None
+    target = folder / "tokenizer.json"
+    store.download("tokenizer.json", target)
+    return target
 
 
 def identify(config: RunConfig, store: Store) -> str:
@@ -134,27 +165,6 @@ def _check_files(store: Store, uri: str, names: set[str]) -> None:
         if missing:
             message = f"{uri} lacks {len(missing)} of its {len(wanted)} files of weights, {missing[0]} first"
             raise InputError("BaseModelInvalid", field, message)
-
-
-def survey(config: RunConfig, train: DataFile, gold: DataFile) -> tuple[Content, Content]:
-    """Read both sets to their ends and compare them.
-
-    Raises:
-        InputError: either is wrong, they differ in format, or they hold the same examples.
-    """
-    dataset = config.spec.dataset
-    learned = data.survey(train.path, train.origin, dataset.format)
-    judged = data.survey(gold.path, gold.origin, dataset.format, dataset.segment_field)
-    if learned.format is not judged.format:
-        problem = f"is {judged.format.value}, but the training set is {learned.format.value}"
-        raise gold.origin.wrong_format(f"{problem}; both must have the same columns")
-    if gold.digest == train.digest or judged == learned:
-        message = (
-            f"{gold.origin.uri} holds the same {judged.examples} examples as {train.origin.uri}; "
-            "keep examples apart that are never trained on"
-        )
-        raise InputError("GoldEqualsTrain", gold.origin.field, message)
-    return learned, judged
 
 
 def compare(config: RunConfig, *, base: str, train: str, gold: str) -> None:

@@ -1,4 +1,4 @@
-"""Puts the adapter, the report and, last, the manifest into the store. What has no manifest does not exist."""
+"""Puts the model, its evaluation and, last, the manifest into the store. What has no manifest does not exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from retune_trainer import versions
 from retune_trainer.attempts import MANIFEST, Attempts
@@ -17,7 +17,7 @@ from retune_trainer.result import Result, succeeded
 from retune_trainer.stores import Store
 from retune_trainer.stores.base import sha256_file, sha256_lines
 
-REPORT = "report.json"
+EVALUATION = "evaluation.json"
 
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
@@ -39,38 +39,44 @@ def publish(
     store: Store,
     attempts: Attempts,
     *,
-    adapter: Path,
-    report: dict[str, Any],
+    folder: Path,
+    kind: Literal["adapter", "model"],
+    evaluation: dict[str, Any],
     resolved: dict[str, Any],
     outcome: dict[str, Any],
 ) -> Result:
-    """Publish, and return the result that counts: ours, or that of an attempt of this run that was first.
+    """Publish what lies in `folder`, and return the result that counts: ours, or that of an attempt that was first.
 
     Raises:
         SupersededError: a newer attempt has taken over.
         InputError: another run of the same name has published here, or the artifacts cannot be written.
     """
     attempts.check()
-    files = describe(adapter)
+    files = describe(folder)
     digest = digest_of(files)
-    path = f"adapter/{digest[:12]}/"
+    path = f"{kind}/{digest[:12]}/"
     for name in files:
-        store.put(path + name, adapter / name)
+        store.put(path + name, folder / name)
     result = succeeded(
         **outcome,
         artifact={"uri": f"{store.uri}/{path.rstrip('/')}", "digest": f"sha256:{digest}"},
-        reportUri=f"{store.uri}/{REPORT}",
         versions=versions.full(),
     )
-    told = json.dumps(report, indent=2, ensure_ascii=False).encode()
-    store.put(REPORT, told)
+    # A lone surrogate can come in from a file's text, and is no UTF-8.
+    told = json.dumps(evaluation, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    # It has one name for all attempts, and a manifest holds its digest: uploading the model took a while.
+    attempts.check()
+    first = attempts.finished()
+    if first is not None:
+        return _first(first)
+    store.put(EVALUATION, told)
     manifest = {
         "apiVersion": "retune.dev/v1alpha1",
         "kind": "Manifest",
         "run": config.run.model_dump(by_alias=True),
         "attempt": config.attempt,
-        "adapter": {"path": path, "digest": f"sha256:{digest}", "files": files},
-        "report": {"path": REPORT, "size": len(told), "sha256": hashlib.sha256(told).hexdigest()},
+        kind: {"path": path, "digest": f"sha256:{digest}", "files": files},
+        "evaluation": {"path": EVALUATION, "size": len(told), "sha256": hashlib.sha256(told).hexdigest()},
         "resolved": resolved,
         "spec": config.raw_spec,
         "result": result,
@@ -85,16 +91,20 @@ def publish(
     first = attempts.finished()
     if first is None:
         raise StoreError("spec.artifacts.uri", f"{store.uri}/{MANIFEST} was refused, yet cannot be read")
+    return _first(first)
+
+
+def _first(result: Result) -> Result:
     say("another attempt of this run had published already; its result counts")
-    return first
+    return result
 
 
 def supported(config: RunConfig) -> None:
-    """Refuse a method that this image does not have.
+    """Refuse, before a GPU is asked for, a method that needs one where none will be.
 
     Raises:
-        InputError: the method's type is not LoRA.
+        InputError: QLoRA without a GPU.
     """
-    if config.spec.method.type != "LoRA":
-        message = f"{config.spec.method.type} is not done by this trainer yet; use LoRA"
-        raise InputError("MethodNotSupported", "spec.method.type", message)
+    if config.spec.method.type == "QLoRA" and config.spec.training.gpus_per_node == 0:
+        message = "QLoRA needs a GPU; set spec.training.gpusPerNode to 1 or spec.method.type to LoRA"
+        raise InputError("MethodNeedsGpu", "spec.method.type", message)

@@ -1,6 +1,8 @@
 """The termination message: one JSON object of at most 4,000 bytes, without any secret, written once.
 
-What does not fit is cut where it hurts least: segments from the smallest, then library versions, then long messages.
+What does not fit is cut where it hurts least, in this order: segments from the last, library versions, notes, kinds of
+personal data from the rarest, a long error's words. What a verdict is made of is never cut: resolved inputs, the
+gates' other numbers, comparisons and scores.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ LIMIT = 4000
 DEFAULT_PATH = "/dev/termination-log"
 MAX_MESSAGE = 1500
 MAX_SEGMENTS = 20
+SHORT_NOTE = 120
 
 Result = dict[str, Any]
 
@@ -51,18 +54,50 @@ def render(result: Result, scrubber: Scrubber) -> bytes:
     error = clean.get("error")
     if error and len(error["message"]) > MAX_MESSAGE:
         error["message"] = error["message"][: MAX_MESSAGE - 1] + "…"
-    segments = sorted(clean.get("segments") or [], key=lambda segment: -segment["n"])[:MAX_SEGMENTS]
     if "segments" in clean:
-        clean["segments"] = segments
-    while len(_encode(clean)) > LIMIT and segments:
-        segments.pop()
-    if len(_encode(clean)) > LIMIT:
-        clean.pop("versions", None)
+        clean["segments"] = clean["segments"][:MAX_SEGMENTS]
+    for cut in (_last_segment, _versions, _longest_note, _rarest_kind):
+        while len(_encode(clean)) > LIMIT and cut(clean):
+            pass
     if error:
         # A character takes up to six bytes when it must be escaped.
         while (over := len(_encode(clean)) - LIMIT) > 0 and error["message"]:
             error["message"] = error["message"][: -(over // 6 + 2)]
     return _encode(clean)
+
+
+# Each takes one thing away and says whether there was any.
+
+
+def _last_segment(result: Result) -> bool:
+    segments = result.get("segments") or []
+    return bool(segments) and segments.pop() is not None
+
+
+def _versions(result: Result) -> bool:
+    return result.pop("versions", None) is not None
+
+
+def _longest_note(result: Result) -> bool:
+    notes = result.get("notes")
+    if not notes:
+        return False
+    longest = max(notes, key=lambda gate: len(notes[gate]))
+    if len(notes[longest]) > SHORT_NOTE:
+        notes[longest] = notes[longest][: SHORT_NOTE - 1] + "…"
+    else:
+        del notes[longest]
+    return True
+
+
+def _rarest_kind(result: Result) -> bool:
+    numbers = (result.get("measured") or {}).get("privacy") or {}
+    kinds = [name for name in numbers if name.isupper()]
+    # One must stay: a gate that reads no kind at all would pass.
+    if len(kinds) < 2:
+        return False
+    del numbers[min(kinds, key=lambda kind: numbers[kind])]
+    return True
 
 
 def write(result: Result, scrubber: Scrubber, environ: Mapping[str, str]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from retune_trainer import cpus, data, evaluation, inputs, publish, report
+from retune_trainer import cpus, inputs, publish, reading
 from retune_trainer.attempts import Attempts
 from retune_trainer.checkpoints import Checkpoints
 from retune_trainer.config import RunConfig
 from retune_trainer.credentials import Credentials, Role
-from retune_trainer.data import Example, Format
+from retune_trainer.data import Example
+from retune_trainer.evaluation import asking, document, judging
+from retune_trainer.evaluation.asking import Answers, QuestionSet
+from retune_trainer.inputs import Sources
 from retune_trainer.learning.interface import Hooks, Learner, Step
 from retune_trainer.log import say
 from retune_trainer.progress import Progress, Rate, Stage
@@ -43,7 +46,7 @@ def run(
         TrainerError: every end that the contract has an exit code for.
     """
     publish.supported(config)
-    sources = inputs.Sources(config, credentials)
+    sources = Sources(config, credentials)
     store = sources.artifacts()
     attempts = Attempts(config, store)
     done = attempts.finished()
@@ -57,52 +60,42 @@ def run(
     began = time.monotonic()
     base_store = sources.base_model()
     base = inputs.identify(config, base_store)
-    train, gold = sources.fetch(Role.TRAIN, work), sources.fetch(Role.GOLD, work)
-    inputs.compare(config, base=base, train=train.digest, gold=gold.digest)
-    dataset = config.spec.dataset
-    form, rows = data.examples(train.path, train.origin, dataset.format)
-    examples = list(rows)
-    _, gold_rows = data.examples(gold.path, gold.origin, dataset.format, dataset.segment_field)
-    questions = evaluation.choose(list(gold_rows), config.spec.evaluation.max_examples)
-    acceptance = evaluation.acceptance_metric(config, form)
+    found = reading.read(config, credentials, sources, base, work)
     model.download(base_store, work / "model")
     stop.check()
-    learner = make_learner(config, work / "model", examples, work / "checkpoints", cpus.available())
+    learner = make_learner(config, work / "model", found.examples, work / "checkpoints", cpus.available())
     checkpoints = Checkpoints(config, store, attempts)
     restored = checkpoints.restore(work / "restored")
     say("loaded", seconds=round(time.monotonic() - began, 1))
 
-    rate = _train(learner, restored, checkpoints, progress, stop)
+    steps, rate = _train(learner, restored, checkpoints, progress, stop)
     stop.check()
 
     progress.enter(Stage.EVALUATING)
-    adapter = work / "adapter"
-    learner.save(adapter)
-    if form is Format.TEXT:
-        questions = [evaluation.continuation(example) for example in questions]
-    answers = _evaluate(learner, questions, progress, stop)
-    judgement = evaluation.judge(answers, evaluation.measured(config, acceptance), acceptance)
+    # Not "model": there the base lies.
+    candidate = work / "candidate"
+    learner.save(candidate)
+    if found.serving is not None:
+        learner.load_stable(found.serving)
+    answers = _ask(learner, found.sets, progress, stop)
+    judgement = judging.judge(config, answers)
     say("evaluated", **judgement["scores"])
 
     progress.enter(Stage.PUBLISHING)
     stop.check()
-    resolved = {
-        "baseModel": {"uri": config.spec.base_model.uri, "digest": base},
-        "train": {"digest": train.digest, "examples": len(examples), "format": form.value},
-        "gold": {"digest": gold.digest, "examples": len(questions), "format": form.value},
-    }
     return publish.publish(
         config,
         store,
         attempts,
-        adapter=adapter,
-        report=report.build(judgement, answers, learner.settings),
-        resolved=resolved,
+        folder=candidate,
+        kind=learner.kind,
+        evaluation=document.build(config, judgement, answers[0], learner, found.notes),
+        resolved=found.resolved,
         outcome={
-            "steps": learner.steps,
+            "steps": steps,
             "resumedFrom": restored[0] if restored else None,
             "tokensPerSecond": round(rate, 1),
-            **judgement,
+            **{name: value for name, value in judgement.items() if name not in ("alpha", "bound")},
         },
     )
 
@@ -113,8 +106,8 @@ def _train(
     checkpoints: Checkpoints,
     progress: Progress,
     stop: Stop,
-) -> float:
-    """Train to the end and return the tokens per second.
+) -> tuple[int, float]:
+    """Train to the end and return the step that was reached and the tokens per second.
 
     Raises:
         InterruptedByOrderError: SIGTERM came; a checkpoint was written.
@@ -150,12 +143,13 @@ def _train(
 
     with stop.patience():
         hooks = Hooks(on_step, on_checkpoint, lambda: stop.requested)
-        learner.train(restored[1] if restored else None, hooks)
-    return latest
+        reached = learner.train(restored[1] if restored else None, hooks)
+    return reached, latest
 
 
-def _evaluate(learner: Learner, questions: list[Example], progress: Progress, stop: Stop) -> list[evaluation.Answer]:
+def _ask(learner: Learner, sets: Sequence[QuestionSet], progress: Progress, stop: Stop) -> list[Answers]:
     began = time.monotonic()
+    total = sum(each.questions for each in sets)
     done = 0
 
     def on_answers(count: int) -> None:
@@ -163,10 +157,7 @@ def _evaluate(learner: Learner, questions: list[Example], progress: Progress, st
         stop.check()
         done += count
         progress.evaluated.inc(count)
-        left = (time.monotonic() - began) / done * (2 * len(questions) - done)
-        progress.update(etaSeconds=round(left))
+        if done:
+            progress.update(etaSeconds=round((time.monotonic() - began) / done * (total - done)))
 
-    # The base first: merging the adapter cannot be undone.
-    base = learner.answer_as_base(questions, on_answers)
-    candidate = learner.answer_as_candidate(questions, on_answers)
-    return [evaluation.Answer(*each) for each in zip(questions, base, candidate, strict=True)]
+    return asking.ask(learner, sets, on_answers)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from retune.act import manifests
+from retune.act import ledgers, manifests
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, JobPhase
 from retune.decide.actions import (
     Action,
@@ -18,10 +18,12 @@ from retune.decide.actions import (
     Event,
     JobDecision,
     RunDecision,
+    WriteLedger,
 )
 from retune.decide.conditions import set_condition
 from retune.decide.facts import JobFacts, Meta, RunFacts
 from retune.decide.job import REFUSED
+from retune.decide.ledger import Ledger
 from retune.kube.client import ApiError, Client
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ REFUSALS = frozenset({400, 403, 422})  # the API server will say the same again 
 Raw = dict[str, Any]
 
 
-class Memory(Protocol):
+class Memory(ledgers.Memory, Protocol):
     """Where what was just written is remembered, until the watch confirms it: a decision must see its own writes."""
 
     def job(self, raw: Raw) -> None:
@@ -43,10 +45,16 @@ class Memory(Protocol):
 
 
 class Hands:
-    """Writes what was decided. Every write can be repeated: names are deterministic, creates happen once."""
+    """Writes what was decided. Every write can be repeated: names are deterministic, creates happen once.
 
-    def __init__(self, client: Client, memory: Memory) -> None:
-        self._client, self._memory = client, memory
+    Args:
+        client: for the writes.
+        memory: told of what was written.
+        home: the operator's own namespace, for the ledgers.
+    """
+
+    def __init__(self, client: Client, memory: Memory, home: str = "default") -> None:
+        self._client, self._memory, self._home = client, memory, home
 
     async def job(self, facts: JobFacts, decision: JobDecision) -> None:
         """Carry out the decision on a FineTuneJob.
@@ -94,6 +102,14 @@ class Hands:
         for event in decision.events:
             await self._event("FineTuneRun", meta, event)
 
+    async def ledger(self, namespace: str, job: str, ledger: Ledger) -> None:
+        """Write the ledger of a job's name; the job itself may be gone.
+
+        Raises:
+            ApiError: it was not written; what is there instead has been read for the next reconcile.
+        """
+        await ledgers.write(self._client, self._memory, self._home, (namespace, job), ledger)
+
     async def _on_job(self, facts: JobFacts, action: Action) -> None:
         namespace = facts.meta.namespace
         match action:
@@ -101,6 +117,8 @@ class Hands:
                 created = await self._client.create("finetuneruns", namespace, manifests.run(facts, action))
                 if created is not None:
                     self._memory.run(created)
+            case WriteLedger(ledger):
+                await self.ledger(namespace, facts.meta.name, ledger)
             case DeleteRun(name, uid):
                 await self._client.delete("finetuneruns", namespace, name, uid)
             case _:

@@ -4,9 +4,10 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from retune.api import AttemptStage, FineTuneRunSpec, SecretRef, seconds
+from retune.api import FineTuneRunSpec, SecretRef
 from retune.decide.actions import CreateChild, CreateRun
 from retune.decide.facts import JobFacts, RunFacts, Stage
+from retune.decide.limits import GRACE
 from retune.decide.naming import (
     ATTEMPT_LABEL,
     JOB_LABEL,
@@ -15,13 +16,20 @@ from retune.decide.naming import (
     STAGE_LABEL,
     child_name,
 )
-from retune.decide.settle import PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT
+from retune.decide.settle import (
+    PREFLIGHT_CPU,
+    PREFLIGHT_MEMORY,
+    PREFLIGHT_MEMORY_LIMIT,
+    REPORT_CPU,
+    REPORT_MEMORY,
+    REPORT_MEMORY_LIMIT,
+)
 
 API_VERSION = "retune.dev/v1alpha1"
 PORT = 9090  # of the trainer's /metrics and /progress
 NON_ROOT = 65532
-GRACE = 120  # s that a trainer has after SIGTERM to write a checkpoint
 PREFLIGHT_TIMEOUT = 3600  # s
+REPORT_TIMEOUT = 600  # s, waiting for a node included: nobody waits for a report
 Raw = dict[str, Any]
 
 
@@ -81,6 +89,7 @@ def child(facts: RunFacts, action: CreateChild) -> Raw:
         },
         "spec": {
             "backoffLimit": 0,
+            **({"activeDeadlineSeconds": REPORT_TIMEOUT} if action.stage is Stage.REPORT else {}),
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
@@ -104,14 +113,14 @@ def child(facts: RunFacts, action: CreateChild) -> Raw:
 
 def _pod(facts: RunFacts, action: CreateChild) -> Raw:
     spec, training = facts.spec, facts.spec.training
-    mounts, volumes = _claims(spec)
-    expected = action.expected.replace("$", "$$")  # the kubelet would put Secrets in the place of $(NAME)
+    mounts, volumes = _claims(spec, action.stage)
+    told = {"RETUNE_EXPECTED": action.expected, "RETUNE_STATUS": action.status}
     pod: Raw = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
-        "activeDeadlineSeconds": _deadline(facts) if action.stage is Stage.TRAIN else PREFLIGHT_TIMEOUT,
+        "activeDeadlineSeconds": _deadline(action),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": NON_ROOT,
@@ -130,9 +139,10 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
                     {"name": "RETUNE_ATTEMPT", "value": str(action.attempt)},
                     {"name": "HOME", "value": "/work"},
                     {"name": "RETUNE_IMAGE", "value": spec.image},
-                    *([{"name": "RETUNE_EXPECTED", "value": expected}] if expected else []),
+                    # The kubelet would put Secrets in the place of $(NAME).
+                    *({"name": name, "value": value.replace("$", "$$")} for name, value in told.items() if value),
                 ],
-                "envFrom": _secrets(spec),
+                "envFrom": _secrets(spec, action.stage),
                 "ports": [{"name": "metrics", "containerPort": PORT}],
                 "resources": _resources(spec, action.stage),
                 "terminationMessagePolicy": "File",
@@ -170,19 +180,15 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
     return pod
 
 
-def _deadline(facts: RunFacts) -> int:
-    """What is left of `training.timeout`, which counts the running time of all attempts together."""
-    done = (a for a in facts.status.attempts if a.stage is AttemptStage.TRAIN and a.started_at and a.ended_at)
-    used = sum((a.ended_at - a.started_at).total_seconds() for a in done if a.ended_at and a.started_at)
-    return max(int(seconds(facts.spec.training.timeout) - used), 1)
+def _deadline(action: CreateChild) -> int:
+    return action.deadline or {Stage.PREFLIGHT: PREFLIGHT_TIMEOUT, Stage.REPORT: REPORT_TIMEOUT}[action.stage]
 
 
 def _resources(spec: FineTuneRunSpec, stage: Stage) -> Raw:
     if stage is Stage.PREFLIGHT:
-        return {
-            "requests": {"cpu": PREFLIGHT_CPU, "memory": PREFLIGHT_MEMORY},
-            "limits": {"memory": PREFLIGHT_MEMORY_LIMIT},
-        }
+        return _fixed(PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT)
+    if stage is Stage.REPORT:
+        return _fixed(REPORT_CPU, REPORT_MEMORY, REPORT_MEMORY_LIMIT)
     training = spec.training
     given = training.resources.model_dump(by_alias=True, exclude_none=True, mode="json") if training.resources else {}
     requests, limits = dict(given.get("requests") or {}), dict(given.get("limits") or {})
@@ -191,23 +197,38 @@ def _resources(spec: FineTuneRunSpec, stage: Stage) -> Raw:
     return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
 
 
-def _secrets(spec: FineTuneRunSpec) -> list[Raw]:
-    """Each Secret under the prefix of its role; an S3 source without one of its own uses the artifacts' Secret."""
-    artifacts = spec.artifacts.secret_ref
-    roles: tuple[tuple[str, str, SecretRef | None], ...] = (
+def _fixed(cpu: str, memory: str, limit: str) -> Raw:
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
+
+
+def _sources(spec: FineTuneRunSpec, stage: Stage) -> list[tuple[str, str, SecretRef | None]]:
+    """What a pod of that stage opens: (role, URI, Secret). The report needs the artifacts alone."""
+    sources: list[tuple[str, str, SecretRef | None]] = [("ARTIFACTS", spec.artifacts.uri, spec.artifacts.secret_ref)]
+    if stage is Stage.REPORT:
+        return sources
+    sources += [
         ("BASE_MODEL", spec.base_model.uri, spec.base_model.secret_ref),
         ("TRAIN", spec.dataset.train.uri, spec.dataset.train.secret_ref),
         ("GOLD", spec.dataset.gold.uri, spec.dataset.gold.secret_ref),
-        ("ARTIFACTS", spec.artifacts.uri, artifacts),
-    )
-    named = ((role, ref or (artifacts if uri.startswith("s3://") else None)) for role, uri, ref in roles)
+    ]
+    endpoint, guard = spec.gates.baseline.endpoint, spec.evaluation.guard
+    if stage is Stage.PREFLIGHT and endpoint is not None:
+        sources.append(("BASELINE", endpoint.url, endpoint.secret_ref))
+    if guard is not None:
+        sources.append(("GUARD", guard.uri, guard.secret_ref))
+    return sources
+
+
+def _secrets(spec: FineTuneRunSpec, stage: Stage) -> list[Raw]:
+    """Each Secret under the prefix of its role; an S3 source without one of its own uses the artifacts' Secret."""
+    shared = spec.artifacts.secret_ref
+    named = ((role, ref or (shared if uri.startswith("s3://") else None)) for role, uri, ref in _sources(spec, stage))
     return [{"prefix": f"RETUNE_{role}_", "secretRef": {"name": ref.name}} for role, ref in named if ref]
 
 
-def _claims(spec: FineTuneRunSpec) -> tuple[list[Raw], list[Raw]]:
+def _claims(spec: FineTuneRunSpec, stage: Stage) -> tuple[list[Raw], list[Raw]]:
     """Mounts and volumes of every `pvc://claim/…`, once each; only the artifacts' claim is writable."""
-    sources = (spec.base_model.uri, spec.dataset.train.uri, spec.dataset.gold.uri)
-    read = {urlsplit(uri).netloc for uri in sources if uri.startswith("pvc://")}
+    read = {urlsplit(uri).netloc for _, uri, _ in _sources(spec, stage) if uri.startswith("pvc://")}
     written = {urlsplit(spec.artifacts.uri).netloc} if spec.artifacts.uri.startswith("pvc://") else set()
     mounts: list[Raw] = []
     volumes: list[Raw] = []
@@ -219,7 +240,7 @@ def _claims(spec: FineTuneRunSpec) -> tuple[list[Raw], list[Raw]]:
 
 
 def _scraped(stage: Stage) -> dict[str, str]:
-    if stage is Stage.PREFLIGHT:
+    if stage is not Stage.TRAIN:
         return {}
     return {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
 

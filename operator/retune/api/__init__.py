@@ -24,7 +24,7 @@ from retune.api.gates import (
     Reading,
     RequiredApproval,
 )
-from retune.api.implemented import GAPS, IMPLEMENTED_METRICS, Gap, not_implemented, refused
+from retune.api.implemented import GAPS, Gap, not_implemented
 from retune.api.job import (
     BudgetStatus,
     CandidateModel,
@@ -106,7 +106,6 @@ __all__ = [
     "CATEGORY",
     "GAPS",
     "GROUP",
-    "IMPLEMENTED_METRICS",
     "TERMINAL_PHASES",
     "VERSION",
     "Acceptance",
@@ -229,6 +228,5 @@ __all__ = [
     "Wandb",
     "decimal",
     "not_implemented",
-    "refused",
     "seconds",
 ]

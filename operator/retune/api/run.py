@@ -398,6 +398,7 @@ class FineTuneRunStatus(StatusModel):
     segments: Annotated[tuple[SegmentScores, ...], Field(max_length=20), keyed("name")] = Field(
         (), description="How the candidate did on each segment."
     )
+    segments_tested: int = Field(0, ge=0, description="Segments with enough examples to judge.")
     cost: Cost | None = Field(None, description="What the run has cost.")
     rollout: RolloutStatus | None = Field(None, description="Where the rollout stands.")
     artifact: Artifact | None = Field(None, description="What the run made.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from retune.api import FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
 from retune.decide.facts import Stage
+from retune.decide.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,19 @@ class CreateConfig:
 
 @dataclass(frozen=True)
 class CreateChild:
-    """Create the Kubernetes Job of one attempt, once. `expected`: what preflight resolved, as JSON, for training."""
+    """Create the Kubernetes Job of one attempt, once.
+
+    Attributes:
+        expected: what preflight resolved and how sure evaluation must be, as JSON, for training.
+        status: the run's status as JSON, for the report.
+        deadline: seconds after which the kubelet stops the pod, for training.
+    """
 
     stage: Stage
     attempt: int
     expected: str = ""
+    status: str = ""
+    deadline: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,14 @@ class DeleteChild:
     uid: str
 
 
-Action = CreateRun | DeleteRun | CreateConfig | CreateChild | DeleteChild
+@dataclass(frozen=True)
+class WriteLedger:
+    """Write the ledger of the job's name over the version that it was decided on."""
+
+    ledger: Ledger
+
+
+Action = CreateRun | DeleteRun | WriteLedger | CreateConfig | CreateChild | DeleteChild
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Drives the attempts of one stage: create, watch, show, settle, and the next one when its time has come."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from retune.decide.actions import CreateChild, CreateConfig
 from retune.decide.conditions import find
 from retune.decide.draft import RunDraft
 from retune.decide.facts import Child, Pod, RunFacts, Stage
+from retune.decide.limits import PER_RUN, Limit, training_limit
 from retune.decide.outcome import FATAL, Exit, Outcome, outcome
 from retune.decide.settle import close, fail, memory_limit, of, open_attempt, stage_of
 from retune.decide.waiting import Wait, waiting
@@ -19,6 +21,7 @@ STAGES = {Stage.PREFLIGHT: AttemptStage.PREFLIGHT, Stage.TRAIN: AttemptStage.TRA
 # Noted on an attempt whose pod was seen being deleted: by the time the Job fails, the pod is gone and only its exit
 # code is left, which looks like a crash.
 POD_DELETED = "PodDeleted"
+BUDGET_EXCEEDED = "BudgetExceeded"
 EVALUATING_STAGES = frozenset({"Evaluating", "Publishing"})
 
 
@@ -57,7 +60,18 @@ def _watch(draft: RunDraft, attempt: Attempt) -> Outcome | None:
         _show(draft, attempt, child, pods)
     elif ended.exit is Exit.CRASHED and attempt.reason == POD_DELETED:
         return replace(ended, exit=Exit.DISRUPTED, reason=POD_DELETED)
+    elif ended.exit is Exit.TIMEOUT and child.stage is Stage.TRAIN and _limit(draft).field == PER_RUN:
+        return replace(ended, reason=BUDGET_EXCEEDED, message=_too_expensive(draft))
     return ended
+
+
+def _too_expensive(draft: RunDraft) -> str:
+    budget, prices = draft.facts.spec.budget, draft.facts.spec.prices
+    limit = budget.per_run if budget is not None else None
+    return (
+        f"spec.budget.perRun ({limit} {prices.currency}) is used up; what was learned lies in the newest checkpoint. "
+        "Raise it, or train on less (spec.training.epochs, spec.training.maxSteps)."
+    )
 
 
 def _show(draft: RunDraft, attempt: Attempt, child: Child, pods: tuple[Pod, ...]) -> None:
@@ -181,6 +195,12 @@ def _start(draft: RunDraft, stage: Stage, number: int) -> None:
     if draft.facts.suspended:  # preflight ended before it could be stopped; training waits
         hold(draft)
         return
+    if stage is Stage.TRAIN and (limit := _limit(draft)).seconds < 1:  # what came before has used it up
+        if limit.field == PER_RUN:
+            fail(draft, stage, BUDGET_EXCEEDED, _too_expensive(draft))
+        else:
+            fail(draft, stage, "Timeout", f"{limit.field} is used up by earlier attempts. Raise it.")
+        return
     attempt = Attempt(stage=STAGES[stage], number=number)
     draft.set(
         attempts=(*draft.status.attempts, attempt),
@@ -195,10 +215,23 @@ def _create(draft: RunDraft, attempt: Attempt) -> None:
     stage = stage_of(attempt)
     if stage is Stage.PREFLIGHT:
         draft.actions.append(CreateConfig())
-    resolved = draft.status.resolved
-    expected = resolved.model_dump_json(by_alias=True, exclude_none=True) if resolved else ""
-    draft.actions.append(CreateChild(stage, attempt.number, expected if stage is Stage.TRAIN else ""))
+        draft.actions.append(CreateChild(stage, attempt.number))
+    else:
+        draft.actions.append(CreateChild(stage, attempt.number, _expected(draft), deadline=_limit(draft).seconds))
     draft.again_in(15)
+
+
+def _limit(draft: RunDraft) -> Limit:
+    return training_limit(draft.facts, draft.status)
+
+
+def _expected(draft: RunDraft) -> str:
+    """What a training pod must find, and the level at which it computes its bounds."""
+    resolved, look = draft.status.resolved, draft.status.look
+    told = resolved.model_dump(mode="json", by_alias=True, exclude_none=True) if resolved is not None else {}
+    if look is not None:
+        told["alpha"] = look.alpha
+    return json.dumps(told, sort_keys=True) if told else ""
 
 
 def _last(status: FineTuneRunStatus, stage: Stage) -> Attempt | None:

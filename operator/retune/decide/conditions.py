@@ -62,7 +62,7 @@ def moment(timestamp: str | None) -> datetime | None:
 # Reasons that are no news: nothing has happened yet, or all is as everybody expects.
 _QUIET = frozenset({"Valid", "AllFieldsSupported", "Starting", "Running"})
 # A False that is what the user wanted.
-_GOOD = frozenset({"RunSucceeded", "Suspended"})
+_GOOD = frozenset({"RunSucceeded", "Suspended", "Paused", "HaltedByPerson"})
 
 
 def events_of(old: Sequence[Condition], new: Sequence[Condition]) -> list[Event]:

@@ -8,7 +8,8 @@ from retune.api import Attempt, FineTuneJobSpec, FineTuneJobStatus, FineTuneRunS
 from retune.decide.actions import Action, DeleteChild, Event
 from retune.decide.conditions import Truth, events_of, keep_times, set_condition
 from retune.decide.cost import cost
-from retune.decide.facts import JobFacts, RunFacts
+from retune.decide.facts import JobFacts, RunFacts, Stage
+from retune.decide.ledger import Ledger
 
 Facts = TypeVar("Facts", JobFacts, RunFacts)
 Status = TypeVar("Status", FineTuneJobStatus, FineTuneRunStatus)
@@ -21,6 +22,12 @@ class Draft(Generic[Facts, Status]):
     facts: Facts
     status: Status
     actions: list[Action] = field(default_factory=list)
+    requeue: float | None = None
+
+    def again_in(self, seconds: float) -> None:
+        """Look again after `seconds` at the latest, whatever happens."""
+        seconds = max(seconds, 0.05)
+        self.requeue = seconds if self.requeue is None else min(self.requeue, seconds)
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the status model
         """Change fields of the status."""
@@ -49,7 +56,9 @@ class Draft(Generic[Facts, Status]):
 
 @dataclass
 class JobDraft(Draft[JobFacts, FineTuneJobStatus]):
-    """A decision on a FineTuneJob."""
+    """A decision on a FineTuneJob. `ledger`: its money, as it becomes."""
+
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def spec(self) -> FineTuneJobSpec:
@@ -73,14 +82,7 @@ class JobDraft(Draft[JobFacts, FineTuneJobStatus]):
 
 @dataclass
 class RunDraft(Draft[RunFacts, FineTuneRunStatus]):
-    """A decision on a FineTuneRun. `requeue`: seconds until it is to be looked at again, whatever happens."""
-
-    requeue: float | None = None
-
-    def again_in(self, seconds: float) -> None:
-        """Look again after `seconds` at the latest."""
-        seconds = max(seconds, 0.05)
-        self.requeue = seconds if self.requeue is None else min(self.requeue, seconds)
+    """A decision on a FineTuneRun."""
 
     def replace_attempt(self, old: Attempt, new: Attempt) -> None:
         """Put `new` in the place of `old`."""
@@ -94,9 +96,10 @@ class RunDraft(Draft[RunFacts, FineTuneRunStatus]):
         """
         FineTuneRunStatus.model_validate(self.status.model_dump(warnings=False))
 
-    def delete_live_children(self) -> None:
-        """Take away what still runs."""
-        self.actions += [DeleteChild(c.name, c.uid) for c in self.facts.children if not c.over and not c.deleting]
+    def delete_live_children(self, keep: Stage | None = None) -> None:
+        """Take away what still runs, but for those of stage `keep`."""
+        live = (c for c in self.facts.children if not c.over and not c.deleting and c.stage is not keep)
+        self.actions += [DeleteChild(c.name, c.uid) for c in live]
 
     def end(self, phase: RunPhase) -> None:
         """The run is over, for good."""

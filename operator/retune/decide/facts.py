@@ -1,18 +1,21 @@
 """What a decision may look at: plain values that `observe` fills in. Nothing here does anything."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.decide.ledger import Ledger
 
 
 class Stage(StrEnum):
-    """Which of a run's two kinds of pods; the value is the label, and the trainer image's command."""
+    """Which of a run's three kinds of pods; the value is the label, and the trainer image's command."""
 
     PREFLIGHT = "preflight"
     TRAIN = "train"
+    REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,23 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Books:
+    """The ledger of a job's name, and what is known of runs that it holds open and that are not the job's (any more).
+
+    Attributes:
+        ledger: as it was last read or written.
+        former: runs that are still there, of a job that had the same name.
+        gone: deleted runs as they were last seen, with the pods that are left of them.
+        pods: by the name of a deleted run of which nothing else is known, the pods that are left of it.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    former: "tuple[RunFacts, ...]" = ()
+    gone: "tuple[RunFacts, ...]" = ()
+    pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class JobFacts:
     """Everything known of a FineTuneJob. `invalid`: why its spec could not be read by this operator."""
 
@@ -127,11 +147,12 @@ class JobFacts:
     policy: Policy
     now: datetime
     invalid: str = ""
+    books: Books = field(default_factory=Books)
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything known of a FineTuneRun. `suspended` and `orphaned` come from its job."""
+    """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job."""
 
     meta: Meta
     spec: FineTuneRunSpec
@@ -140,6 +161,7 @@ class RunFacts:
     now: datetime
     suspended: bool = False
     orphaned: bool = False
+    job: FineTuneJobStatus = field(default_factory=FineTuneJobStatus)
     cancel: str = ""
     children: tuple[Child, ...] = ()
     pods: tuple[Pod, ...] = ()

@@ -12,15 +12,18 @@ from retune.api import (
     Trigger,
     TriggerKind,
     not_implemented,
-    refused,
 )
-from retune.decide.actions import CreateRun, DeleteRun, JobDecision
+from retune.decide.actions import CreateRun, DeleteRun, JobDecision, WriteLedger
+from retune.decide.booking import LEFTOVERS, booked, reserve
+from retune.decide.budget import LOOK, account, hold, planned
 from retune.decide.conditions import find
 from retune.decide.digest import model_digest
 from retune.decide.draft import JobDraft
 from retune.decide.facts import JobFacts
-from retune.decide.naming import RETRY_ANNOTATION, run_name
-from retune.decide.snapshot import Unresolvable, resolved, snapshot
+from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
+from retune.decide.inherited import approvals, gold_looks
+from retune.decide.naming import RETRY_ANNOTATION
+from retune.decide.snapshot import Unresolvable, resolved
 
 # What a run in flight waits for when its pods are not admitted.
 _WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED, RunPhase.AWAITING_APPROVAL})
@@ -32,12 +35,17 @@ _BY_HAND = frozenset({TriggerKind.CREATED, TriggerKind.RETRY, TriggerKind.SPEC_C
 
 def decide_job(facts: JobFacts) -> JobDecision:
     """The next step of a job: its new status, and the actions that this status asks for."""
-    draft = JobDraft(facts, facts.status)
+    draft = JobDraft(facts, facts.status, ledger=booked(facts.books, facts.runs, facts.now))
+    if facts.books.gone or facts.books.former or facts.books.pods:
+        draft.again_in(LEFTOVERS)
     for rule in RULES:
         if rule(draft):
             break
+    account(draft)
+    if draft.ledger != facts.books.ledger:  # before a run that it pays for is created
+        draft.actions.insert(0, WriteLedger(draft.ledger))
     events = draft.finish()
-    return JobDecision(draft.status, tuple(draft.actions), tuple(events))
+    return JobDecision(draft.status, tuple(draft.actions), tuple(events), draft.requeue)
 
 
 # ---------------------------------------------------------------------------------------------------------------- rules
@@ -49,14 +57,16 @@ def deleted(draft: JobDraft) -> bool:
 
 
 def observed(draft: JobDraft) -> bool:
-    """What the runs tell about the job, whatever its spec says: the models, and the base they were made from."""
+    """What the runs tell about the job, whatever its spec says: models, the base they were made from, approvals."""
     draft.set(observed_generation=draft.facts.meta.generation)
     _promoted(draft)
+    draft.set(gold=gold_looks(draft.status, draft.facts.runs))
     latest, last = draft.latest, draft.status.latest_run
     if last is not None and (latest is None or latest.spec.number < last.number):
         if last.phase is None:  # somebody deleted the run in flight
             draft.set(latest_run=last.model_copy(update={"phase": RunPhase.CANCELLED}))
     elif latest is not None:
+        draft.set(approvals=approvals(draft.status, latest))
         known = latest.status.resolved
         if known is not None:
             draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=known.base_model.digest))
@@ -91,9 +101,8 @@ def _promoted(draft: JobDraft) -> None:
 def valid(draft: JobDraft) -> bool:
     """A spec that cannot be acted on starts nothing; what serves keeps serving, a run in flight keeps its snapshot."""
     facts = draft.facts
-    reasons = [facts.invalid] if facts.spec is None else refused(facts.spec)
-    if reasons:
-        draft.condition("Valid", "False", "InvalidSpec", " ".join(reasons))
+    if facts.spec is None:
+        draft.condition("Valid", "False", "InvalidSpec", facts.invalid)
         draft.set(phase=JobPhase.INVALID)
         run = draft.active
         if run is None:
@@ -139,53 +148,53 @@ def in_flight(draft: JobDraft) -> bool:
     run = draft.active
     if run is None:
         return False
-    if draft.spec.suspend:
-        draft.set(phase=JobPhase.SUSPENDED)
-        draft.condition(
-            "Progressing", "False", "Suspended", f"Run {run.meta.name} is stopped until spec.suspend is false."
-        )
+    wanted = stop(draft)
+    if wanted is not None:
+        draft.set(phase=wanted.phase)
+        draft.condition("Progressing", "False", wanted.reason, f"Run {run.meta.name} is stopped {wanted.until}.")
         return True
+    over = ends(draft)
+    after = f" {over}: it is the last one." if over else ""
     admitted = find(run.status.conditions, "Admitted")
     phase = run.status.phase or RunPhase.PENDING
     waits = admitted is not None and admitted.status != "True" and admitted.reason != "Starting"
     if phase in _WAITING_PHASES and admitted is not None and waits:
         draft.set(phase=JobPhase.WAITING)
-        draft.condition("Progressing", "Unknown", admitted.reason, f"Run {run.meta.name} waits: {admitted.message}")
+        draft.condition(
+            "Progressing", "Unknown", admitted.reason, f"Run {run.meta.name} waits: {admitted.message}{after}"
+        )
     else:
         draft.set(phase=JobPhase.RUNNING)
-        draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.")
-    return True
-
-
-def suspended(draft: JobDraft) -> bool:
-    """Suspended with nothing in flight: nothing starts."""
-    if not draft.spec.suspend:
-        return False
-    draft.set(phase=JobPhase.SUSPENDED)
-    draft.condition("Progressing", "False", "Suspended", "Nothing starts until spec.suspend is false.")
+        draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.{after}")
     return True
 
 
 def triggered(draft: JobDraft) -> bool:
-    """A run is due: the first one, a change of what makes the model, or a person's retry."""
+    """A run is due: the first one, a change of what makes the model, or a person's retry. It starts if it is paid."""
     trigger = due(draft)
     if trigger is None:
         return False
-    facts, latest = draft.facts, draft.latest
+    latest = draft.latest
     known = draft.status.latest_run.number if draft.status.latest_run else 0
     number = max(known, latest.spec.number if latest else 0) + 1
     try:
-        spec = snapshot(facts, draft.spec, trigger, number)
+        run = planned(draft, trigger, number)
     except Unresolvable as error:
         draft.condition("Valid", "False", "InvalidSpec", str(error))
         draft.set(phase=JobPhase.INVALID)
         return True
-    name = run_name(facts.meta.name, facts.meta.uid, number)
+    name, held = run.meta.name, hold(draft, run)
+    if held is not None:
+        draft.set(phase=JobPhase.HALTED)
+        draft.condition("Progressing", "False", held.reason, held.message)
+        draft.again_in(LOOK)
+        return True
+    draft.ledger = reserve(draft.ledger, run)
     said = find(draft.status.conditions, "Progressing")
     if said is None or said.reason != REFUSED:  # else each new try would write "in flight", and then "refused" again
         draft.set(phase=JobPhase.RUNNING)
         draft.condition("Progressing", "True", "RunInFlight", f"Run {name} is in flight.")
-    draft.actions.insert(0, CreateRun(name, spec))
+    draft.actions.insert(0, CreateRun(name, run.spec))
     return True
 
 
@@ -224,10 +233,14 @@ def idle(draft: JobDraft) -> bool:
 RULES: tuple[Callable[[JobDraft], bool], ...] = (
     deleted,
     observed,
+    resumed,
+    counted,
     valid,
     pruned,
     in_flight,
-    suspended,
+    stopped,
+    ended,
+    fruitless,
     triggered,
     idle,
 )

@@ -15,6 +15,8 @@ PAUSE_ANNOTATION = "retune.dev/pause"
 HALT_ANNOTATION = "retune.dev/halt"
 RESUME_ANNOTATION = "retune.dev/resume"
 APPROVAL_PREFIX = "approval.retune.dev/"
+LEDGER_LABEL = "retune.dev/ledger"
+LEDGER_OF = "retune.dev/job"  # annotation of a ledger: the namespace and name of its job
 LIMIT = 63  # a Job's name is a label value of its pods
 
 
@@ -37,3 +39,8 @@ def run_name(job: str, job_uid: str, number: int) -> str:
 def child_name(run: str, stage: Stage, attempt: int) -> str:
     """The name of the Kubernetes Job of one attempt: `-p1` is preflight 1, `-t2` is training 2."""
     return fit(f"{run}-{stage.value[0]}{attempt}")
+
+
+def ledger_name(namespace: str, job: str) -> str:
+    """The name of the ConfigMap, in the operator's own namespace, with the ledger of a job's name."""
+    return f"ledger-{hashlib.sha256(f'{namespace}/{job}'.encode()).hexdigest()[:16]}"

@@ -4,17 +4,33 @@ The first rule that settles the matter ends the chain. A step can run at any mom
 line.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from retune.api import Artifact, MetricScores, Progress, Resolved, RunPhase, Scores, SegmentScores
-from retune.decide.acceptance import judge
+from retune.api import (
+    Artifact,
+    Comparison,
+    ComparisonSet,
+    GateVerdict,
+    MetricScores,
+    Progress,
+    Reference,
+    Resolved,
+    RunPhase,
+    Scores,
+    SegmentScores,
+)
+from retune.decide import gates
 from retune.decide.actions import RunDecision
 from retune.decide.attempts import hold, run_stage, wait_for
 from retune.decide.conditions import find
 from retune.decide.draft import RunDraft
 from retune.decide.facts import RunFacts, Stage
+from retune.decide.looks import next_look
 from retune.decide.outcome import FATAL, Exit, Outcome, outcome
+from retune.decide.reporting import report
 from retune.decide.settle import close, fail, memory_limit, of, open_attempt
+from retune.decide.verdict import judge
 from retune.decide.waiting import Wait
 
 UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)  # what a foreign result can lead to
@@ -26,6 +42,8 @@ def decide_run(facts: RunFacts) -> RunDecision:
     for rule in RULES:
         if rule(draft):
             break
+    if draft.status.phase is not None and draft.status.phase.is_terminal:
+        report(draft)
     events = draft.finish()
     return RunDecision(draft.status, tuple(draft.actions), tuple(events), draft.requeue)
 
@@ -43,7 +61,7 @@ def finished(draft: RunDraft) -> bool:
     phase = draft.status.phase
     if phase is None or not phase.is_terminal:
         return False
-    draft.delete_live_children()
+    draft.delete_live_children(keep=Stage.REPORT)
     return True
 
 
@@ -101,7 +119,7 @@ def permitted(draft: RunDraft) -> bool:
 
 
 def checked(draft: RunDraft) -> bool:
-    """Preflight: what can be known before a GPU is asked for."""
+    """Preflight: what can be known before a GPU is asked for, and what the gates say to it."""
     if draft.status.resolved is not None:
         return False
     result = run_stage(draft, Stage.PREFLIGHT)
@@ -109,20 +127,41 @@ def checked(draft: RunDraft) -> bool:
         return True
     before = draft.status
     try:
-        resolved = Resolved.model_validate(result["resolved"])
-        draft.set(resolved=resolved, versions=dict(result.get("versions") or {}))
+        draft.set(
+            resolved=Resolved.model_validate(result["resolved"]),
+            versions=dict(result.get("versions") or {}),
+            gates=gates.judge(replace(draft.facts, status=draft.status), result),
+        )
         draft.check()
     except UNREADABLE as error:
         draft.status = before
         fail(draft, Stage.PREFLIGHT, "InvalidResult", f"The preflight pod's result cannot be read: {error}")
         return True
-    draft.condition(
-        "GatesPassed",
-        "True",
-        "DataReadable",
-        f"{resolved.train.examples} training and {resolved.gold.examples} gold examples were read as "
-        f"{resolved.train.format}. Gates on their content are not decided by this version: docs/fields.md.",
-    )
+    return False
+
+
+def allowed(draft: RunDraft) -> bool:
+    """The gates: one that says no ends the run, people who have not agreed yet hold it."""
+    known = find(draft.status.conditions, "GatesPassed")
+    if known is not None and known.status == "True":
+        return False
+    failed = [g for g in draft.status.gates if g.verdict is GateVerdict.FAILED]
+    if failed:
+        told = " ".join(f"{g.name}: {g.reason} {g.advice}" for g in failed)
+        draft.condition("GatesPassed", "False", f"{failed[0].name.title()}GateFailed", told)
+        draft.end(RunPhase.DECLINED)
+        return True
+    result, given = gates.approvals.judge(draft.facts, draft.status)
+    others = tuple(g for g in draft.status.gates if g.name != result.name)
+    draft.set(gates=(*others, result), approvals=given)
+    if result.verdict is GateVerdict.WAITING:
+        draft.set(phase=RunPhase.AWAITING_APPROVAL)
+        draft.condition("GatesPassed", "Unknown", "AwaitingApproval", f"{result.reason} {result.advice}")
+        return True
+    acceptance = draft.facts.spec.evaluation.acceptance
+    draft.set(look=next_look(draft.facts.job.gold, draft.status, acceptance.confidence))
+    summary = "; ".join(f"{g.name} {g.verdict.value}" for g in draft.status.gates)
+    draft.condition("GatesPassed", "True", "GatesPassed", f"{summary}.")
     return False
 
 
@@ -135,15 +174,13 @@ def trained(draft: RunDraft) -> bool:
         return True
     before = draft.status
     try:
-        scores = Scores.model_validate(result["scores"])
         draft.set(
-            scores=scores.model_copy(
-                update={"uplift": round(result["scores"]["candidate"] - result["scores"]["base"], 6)}
-            ),
+            scores=Scores.model_validate(result["scores"]),
+            comparisons=compared(result["comparisons"]),
             metrics={k: MetricScores.model_validate(v) for k, v in (result.get("metrics") or {}).items()},
             segments=tuple(SegmentScores.model_validate(s) for s in result.get("segments") or []),
+            segments_tested=int(result.get("segmentsTested") or 0),
             artifact=Artifact.model_validate(result["artifact"]),
-            report_uri=result.get("reportUri"),
             versions={**(draft.status.versions or {}), **(result.get("versions") or {})},
         )
         steps = int(result["steps"])
@@ -167,15 +204,27 @@ def trained(draft: RunDraft) -> bool:
         "Trained",
         "True",
         "Trained",
-        f"{steps} steps; the adapter is at {artifact.uri if artifact else ''}",
+        f"{steps} steps; the model is at {artifact.uri if artifact else ''}",
     )
     return False
 
 
+def compared(said: Iterable[object]) -> tuple[Comparison, ...]:
+    """The comparisons of a training pod's result.
+
+    Raises:
+        ValueError: one is malformed, or candidate and base were not compared on the gold set.
+    """
+    comparisons = tuple(Comparison.model_validate(c) for c in said)
+    gold = [c for c in comparisons if (c.set, c.against) == (ComparisonSet.GOLD, Reference.BASE)]
+    if not gold or gold[0].candidate is None or gold[0].reference is None:
+        raise ValueError("the candidate and the base model were not compared on the gold set")
+    return comparisons
+
+
 def judged(draft: RunDraft) -> bool:
     """The evaluation's verdict ends a run that is not asked to serve."""
-    assert draft.status.scores is not None  # noqa: S101 - set by `trained`, which comes before
-    verdict = judge(draft.status.scores, draft.facts.spec.evaluation.acceptance)
+    verdict = judge(draft.status, draft.facts.spec.evaluation)
     draft.condition("Accepted", "True" if verdict.accepted else "False", verdict.reason, verdict.message)
     draft.end(RunPhase.PROMOTED if verdict.accepted else RunPhase.REJECTED)
     return True
@@ -189,6 +238,7 @@ RULES: tuple[Callable[[RunDraft], bool], ...] = (
     suspended,
     permitted,
     checked,
+    allowed,
     trained,
     judged,
 )

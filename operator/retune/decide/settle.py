@@ -1,6 +1,7 @@
 """The books of a run: how an attempt is closed, how a run fails, and which objects belong to which attempt."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from retune.api import Attempt, AttemptStage, FineTuneRunStatus, RunPhase
 from retune.decide.cost import cores, cost
@@ -8,8 +9,14 @@ from retune.decide.draft import RunDraft
 from retune.decide.facts import Child, Pod, RunFacts, Stage
 from retune.decide.outcome import COUNTED, Outcome
 
-# What a preflight pod is given: it only reads, so it stays small (manifests use the same figures).
+# What the pods without a GPU are given (manifests use the same figures): they read, count and write.
 PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT = "250m", "512Mi", "2Gi"
+REPORT_CPU, REPORT_MEMORY, REPORT_MEMORY_LIMIT = "100m", "256Mi", "1Gi"
+_STAGES = {
+    AttemptStage.PREFLIGHT: Stage.PREFLIGHT,
+    AttemptStage.TRAIN: Stage.TRAIN,
+    AttemptStage.REPORT: Stage.REPORT,
+}
 
 
 def close(draft: RunDraft, attempt: Attempt, ended: Outcome) -> Attempt:
@@ -18,14 +25,9 @@ def close(draft: RunDraft, attempt: Attempt, ended: Outcome) -> Attempt:
     _, pods = of(facts, attempt)
     start, end = _span(attempt, pods, facts.now)
     seconds = max((end - start).total_seconds(), 0.0) if start else 0.0
-    training = facts.spec.training
-    if attempt.stage is AttemptStage.TRAIN:
-        gpus = training.gpus_per_node  # of one pod: `nodes` is not acted on yet
-        given = training.resources
-        asked = {**((given.limits if given else None) or {}), **((given.requests if given else None) or {})}
-        cpus = cores(asked.get("cpu"))  # a limit alone is a request, too
-    else:
-        gpus, cpus = 0, cores(PREFLIGHT_CPU)
+    stage = stage_of(attempt)
+    gpus = facts.spec.training.gpus_per_node if stage is Stage.TRAIN else 0  # of one pod: `nodes` is not acted on yet
+    cpus = cpus_of(facts, stage)
     closed = attempt.model_copy(
         update={
             "started_at": start,
@@ -73,12 +75,25 @@ def of(facts: RunFacts, attempt: Attempt) -> tuple[Child | None, tuple[Pod, ...]
 
 def stage_of(attempt: Attempt) -> Stage:
     """The stage of an attempt, as labels and commands name it."""
-    return Stage.TRAIN if attempt.stage is AttemptStage.TRAIN else Stage.PREFLIGHT
+    return _STAGES[attempt.stage]
+
+
+def cpus_of(facts: RunFacts, stage: Stage) -> Decimal:
+    """CPU cores that a pod of that stage is charged for: what it requests."""
+    if stage is Stage.PREFLIGHT:
+        return cores(PREFLIGHT_CPU)
+    if stage is Stage.REPORT:
+        return cores(REPORT_CPU)
+    given = facts.spec.training.resources
+    asked = {**((given.limits if given else None) or {}), **((given.requests if given else None) or {})}
+    return cores(asked.get("cpu"))  # a limit alone is a request, too
 
 
 def memory_limit(facts: RunFacts, attempt: Attempt) -> str:
     """What the attempt's container may use, as written; "" if it is not limited."""
     if attempt.stage is AttemptStage.PREFLIGHT:
         return PREFLIGHT_MEMORY_LIMIT
+    if attempt.stage is AttemptStage.REPORT:
+        return REPORT_MEMORY_LIMIT
     resources = facts.spec.training.resources
     return str(((resources.limits if resources else None) or {}).get("memory", ""))

@@ -11,6 +11,7 @@ from retune.api import (
     MetricName,
     Prices,
     Rollout,
+    StableSnapshot,
     Store,
     Trigger,
 )
@@ -54,6 +55,7 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         budget=spec.budget,
         serving=spec.serving,
         rollout=spec.rollout or (Rollout() if spec.serving is not None else None),
+        stable=_stable(facts),
         prices=_prices(facts, spec),
         image=spec.training.image or policy.trainer_image,
         model_digest=model_digest(spec),
@@ -74,6 +76,13 @@ def resolved(spec: FineTuneJobSpec) -> FineTuneJobSpec:
         training = training.model_copy(update={"packing": training.gpus_per_node > 0})
     evaluation = spec.evaluation.model_copy(update={"acceptance": acceptance, "metrics": metrics})
     return spec.model_copy(update={"evaluation": evaluation, "training": training})
+
+
+def _stable(facts: JobFacts) -> StableSnapshot | None:
+    stable = facts.status.stable
+    if stable is None or stable.uri is None:
+        return None
+    return StableSnapshot(run=stable.run, digest=stable.digest, uri=stable.uri)
 
 
 def _known_digest(facts: JobFacts, spec: FineTuneJobSpec) -> str | None:

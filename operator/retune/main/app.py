@@ -26,6 +26,7 @@ from retune.main.settings import Settings, options, settings
 from retune.observe.ask import Ask
 from retune.observe.cache import Caches
 from retune.observe.facts import Observer
+from retune.observe.ledgers import Ledgers
 from retune.observe.resync import PAGE, SELECTORS, Resync
 
 log = logging.getLogger("retune")
@@ -113,16 +114,21 @@ class Operator:
             for run in self._caches.runs.values():
                 if run.meta.place == raw["owner"]:  # of a Job or pod
                     queue.add(Key(RUN, run.meta.namespace, run.meta.name))
+            for namespace, name in self._caches.runs.mourning():
+                queue.add(Key(JOB, namespace, name))
 
         namespaces = self._settings.namespaces or ("",)
         resync = Resync(self._caches, client, namespaces, gone)
         observer = Observer(self._caches, Ask(client, session), self._settings.policy)
-        reconciler = Reconciler(queue, observer, Hands(client, self._caches), self._metrics)
+        home = self._settings.lease_namespace
+        ledgers = Ledgers(self._caches, client, home)
+        hands = Hands(client, self._caches, home)
+        reconciler = Reconciler(queue, observer, hands, ledgers, self._metrics)
 
         tasks = {
             "watch": asyncio.create_task(self._watch(watches, client)),
             "lease": asyncio.create_task(leadership.hold()),
-            "act": asyncio.create_task(self._act(leadership, resync, reconciler)),
+            "act": asyncio.create_task(self._act(leadership, resync, ledgers, queue, reconciler)),
             "stop": asyncio.create_task(self._stop.wait()),
         }
         self._stuck = queue.stuck_for
@@ -157,7 +163,9 @@ class Operator:
             ready_flag=started,
         )
 
-    async def _act(self, leadership: Leadership, resync: Resync, reconciler: Reconciler) -> None:
+    async def _act(
+        self, leadership: Leadership, resync: Resync, ledgers: Ledgers, queue: Queue, reconciler: Reconciler
+    ) -> None:
         while not self._watching:
             try:
                 await resync.complete()
@@ -167,10 +175,25 @@ class Operator:
                 await asyncio.sleep(1)
         log.info("Watching: %d jobs, %d runs", len(self._caches.jobs), len(self._caches.runs))
         await leadership.acquired.wait()
+        await self._open_the_books(ledgers, queue)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.workers):
                 group.create_task(reconciler.work())
             group.create_task(self._sweep(resync))
+
+    async def _open_the_books(self, ledgers: Ledgers, queue: Queue) -> None:
+        """Nothing is decided before it is known what is spent; jobs that are gone may have left something open."""
+        while True:
+            try:
+                await ledgers.load()
+                break
+            except ApiError as error:
+                log.warning("The ledgers cannot be read yet: %s", error)
+                await asyncio.sleep(1)
+        served = self._settings.namespaces
+        for namespace, name in self._caches.ledgers:
+            if self._caches.jobs.get(namespace, name) is None and (not served or namespace in served):
+                queue.add(Key(JOB, namespace, name))
 
     async def _sweep(self, resync: Resync) -> None:
         while True:

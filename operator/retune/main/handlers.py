@@ -9,7 +9,7 @@ from typing import Any
 import kopf
 
 from retune.api import GROUP, TERMINAL_PHASES, VERSION
-from retune.decide.naming import RUN_LABEL
+from retune.decide.naming import JOB_LABEL, RUN_LABEL
 from retune.main.queue import Key, Queue
 from retune.observe.cache import Cache, Caches
 
@@ -63,6 +63,8 @@ class Watches:
                 self._queue.add(Key(JOB, namespace, job))
         elif labels.get(RUN_LABEL):
             self._queue.add(Key(RUN, namespace, labels[RUN_LABEL]))
+            if labels.get(JOB_LABEL) and self._caches.runs.get(namespace, labels[RUN_LABEL]) is None:
+                self._queue.add(Key(JOB, namespace, labels[JOB_LABEL]))  # what is left of a deleted run still costs
 
 
 def _take(event: Raw, cache: Cache[Any], put: Callable[[Raw], None]) -> None:

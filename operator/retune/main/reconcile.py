@@ -4,6 +4,8 @@ import asyncio
 import logging
 
 from retune.act.carry_out import Hands
+from retune.api import JobPhase
+from retune.decide.booking import settle
 from retune.decide.job import decide_job
 from retune.decide.run import decide_run
 from retune.kube.client import ApiError, NotLeader
@@ -11,6 +13,7 @@ from retune.main.handlers import JOB
 from retune.main.metrics import Metrics
 from retune.main.queue import Key, Queue
 from retune.observe.facts import Observer
+from retune.observe.ledgers import Ledgers
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +21,9 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Runs reconciles from the queue until it is cancelled."""
 
-    def __init__(self, queue: Queue, observer: Observer, hands: Hands, metrics: Metrics) -> None:
-        self._queue, self._observer, self._hands, self._metrics = queue, observer, hands, metrics
+    def __init__(self, queue: Queue, observer: Observer, hands: Hands, ledgers: Ledgers, metrics: Metrics) -> None:
+        self._queue, self._observer, self._hands, self._ledgers = queue, observer, hands, ledgers
+        self._metrics = metrics
 
     async def work(self) -> None:
         """One worker. No key can stop it: what fails is logged, counted and tried again later."""
@@ -61,11 +65,22 @@ class Reconciler:
 
     async def _job(self, key: Key) -> float | None:
         facts = self._observer.job(key.namespace, key.name)
+        if facts is not None and facts.status.phase is JobPhase.HALTED:  # somebody may have put money into its ledger
+            await self._ledgers.again(key.namespace, key.name)
+            facts = self._observer.job(key.namespace, key.name)
         if facts is None:
-            return None
+            return await self._estate(key)
         decision = decide_job(facts)
         await self._hands.job(facts, decision)
         return decision.requeue_after
+
+    async def _estate(self, key: Key) -> float | None:
+        """The job is gone; what its runs have cost is not."""
+        books, now = self._observer.estate(key.namespace, key.name)
+        ledger, again = settle(books, now)
+        if ledger != books.ledger:
+            await self._hands.ledger(key.namespace, key.name, ledger)
+        return again
 
     async def _run(self, key: Key) -> float | None:
         facts = await self._observer.run(key.namespace, key.name)

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from retune.api import TERMINAL_PHASES
 from retune.decide.facts import Child, Meta, Pod
 from retune.decide.naming import RUN_UID_LABEL
 from retune.observe import projections
 
 Raw = Mapping[str, Any]
 T = TypeVar("T")
+_TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,47 @@ class Cache(Generic[T]):
         return len(self._objects)
 
 
+class Runs(Cache[Packed]):
+    """FineTuneRuns; those deleted in flight are kept as they were seen last, until somebody has settled them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._departed: defaultdict[tuple[str, str], dict[str, Packed]] = defaultdict(dict)
+
+    def drop(self, raw: Raw) -> None:
+        """Forget a deleted run, but for what it may still cost."""
+        name = (raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+        last = self.get(*name)
+        super().drop(raw)
+        if last is not None and self.get(*name) is None and last.phase not in _TERMINAL:
+            job = str(last.content()["spec"].get("jobRef", {}).get("name", ""))
+            self._departed[name[0], job][name[1]] = last
+
+    def departed(self, namespace: str, job: str) -> dict[str, Packed]:
+        """Runs of a job of that name that were deleted in flight."""
+        return dict(self._departed.get((namespace, job), {}))
+
+    def settled(self, namespace: str, job: str, still_open: set[str]) -> None:
+        """Forget the departed runs of that job's name, but for these."""
+        left = {name: run for name, run in self.departed(namespace, job).items() if name in still_open}
+        self._departed.pop((namespace, job), None)
+        if left:
+            self._departed[namespace, job] = left
+
+    def mourning(self) -> list[tuple[str, str]]:
+        """(namespace, job) of all departed runs."""
+        return list(self._departed)
+
+
 @dataclass
 class Caches:
-    """One cache for each kind that is watched."""
+    """One cache for each kind that is watched, and the ledgers, which nobody else writes."""
 
     jobs: Cache[Packed]
-    runs: Cache[Packed]
+    runs: Runs
     children: Cache[Child]
     pods: Cache[Pod]
+    ledgers: dict[tuple[str, str], tuple[str, str]]  # (namespace, job): (resourceVersion, JSON)
 
     def job_phases(self) -> Counter[str]:
         """FineTuneJobs by phase."""
@@ -128,7 +163,7 @@ class Caches:
     @classmethod
     def empty(cls) -> "Caches":
         """Nothing seen yet."""
-        return cls(Cache(), Cache(), Cache(), Cache())
+        return cls(Cache(), Runs(), Cache(), Cache(), {})
 
     def job(self, raw: Raw) -> None:
         """Take in a FineTuneJob."""
@@ -148,6 +183,14 @@ class Caches:
         """Take in a pod of a run."""
         if projections.ours(raw):
             self.pods.put(raw, projections.pod(raw), _run(raw))
+
+    def ledger(self, namespace: str, job: str, raw: Raw | None) -> None:
+        """Take in the ConfigMap of a job's ledger; None if there is none."""
+        if raw is None:
+            self.ledgers.pop((namespace, job), None)
+        else:
+            text = (raw.get("data") or {}).get("ledger.json", "")
+            self.ledgers[namespace, job] = (raw["metadata"]["resourceVersion"], text)
 
 
 def _run(raw: Raw) -> str:

@@ -7,8 +7,9 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
-from retune.decide.facts import Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts
-from retune.decide.naming import CANCEL_ANNOTATION
+from retune.decide.facts import Books, Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts
+from retune.decide.ledger import Ledger, read
+from retune.decide.naming import CANCEL_ANNOTATION, HALT_ANNOTATION, PAUSE_ANNOTATION
 from retune.observe.cache import Caches, Packed
 
 
@@ -46,7 +47,32 @@ class Observer:
         now = _now()
         runs = tuple(self._run(run, now, found) for run in self._caches.runs.of(found.meta.uid))
         status = FineTuneJobStatus.model_validate(content["status"])
-        return JobFacts(found.meta, spec, status, runs, self._policy, now, invalid)
+        books = self._books(namespace, name, {run.meta.name for run in runs}, now)
+        return JobFacts(found.meta, spec, status, runs, self._policy, now, invalid, books)
+
+    def estate(self, namespace: str, name: str) -> tuple[Books, datetime]:
+        """The ledger of a job that is gone, and the time."""
+        now = _now()
+        return self._books(namespace, name, set(), now), now
+
+    def _books(self, namespace: str, name: str, theirs: set[str], now: datetime) -> Books:
+        """`theirs`: the runs of the job as it is now."""
+        version, text = self._caches.ledgers.get((namespace, name), ("", ""))
+        ledger = read(text, version) if version else Ledger()
+        departed = self._caches.runs.departed(namespace, name)
+        former, gone, pods = [], [], {}
+        for run, entry in ledger.open:
+            there, last = self._caches.runs.get(namespace, run), departed.get(run)
+            if run in theirs:
+                continue
+            if there is not None and entry.uid in ("", there.meta.uid):
+                former.append(self._run(there, now, None))
+            elif last is not None and entry.uid in ("", last.meta.uid):
+                gone.append(self._run(last, now, None))
+            elif entry.uid:
+                pods[run] = self._caches.pods.of(f"{namespace}/{entry.uid}")
+        self._caches.runs.settled(namespace, name, {run.meta.name for run in gone})
+        return Books(ledger, tuple(former), tuple(gone), pods)
 
     async def run(self, namespace: str, name: str) -> RunFacts | None:
         """The facts about a FineTuneRun, with its children; None if there is none of that name."""
@@ -76,15 +102,16 @@ class Observer:
 
     def _run(self, found: Packed, now: datetime, owner: Packed | None) -> RunFacts:
         content = found.content()
-        suspended = bool(owner is not None and owner.content()["spec"].get("suspend"))
+        above = owner.content() if owner is not None else {"spec": {}, "status": {}}
         return RunFacts(
             meta=found.meta,
             spec=FineTuneRunSpec.model_validate(content["spec"], extra="ignore"),  # a newer operator may have made it
             status=FineTuneRunStatus.model_validate(content["status"]),
             policy=self._policy,
             now=now,
-            suspended=suspended,
+            suspended=bool(above["spec"].get("suspend")) or bool(owner and _stopped(owner.meta)),
             orphaned=owner is None or owner.meta.deleting,
+            job=FineTuneJobStatus.model_validate(above["status"]),
             cancel=_cancel(found.meta),
             children=self._caches.children.of(found.meta.place),
             pods=self._caches.pods.of(found.meta.place),
@@ -93,6 +120,10 @@ class Observer:
 
 def _cancel(meta: Meta) -> str:
     return meta.annotations.get(CANCEL_ANNOTATION, "")
+
+
+def _stopped(job: Meta) -> bool:
+    return HALT_ANNOTATION in job.annotations or PAUSE_ANNOTATION in job.annotations
 
 
 def _now() -> datetime:

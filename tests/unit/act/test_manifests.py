@@ -5,7 +5,6 @@ RETUNE_UPDATE_GOLDEN=1 writes the golden files anew; read the difference before 
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import yaml
 from tests.unit import make
 
 from retune.act import manifests
-from retune.api import AttemptStage, FineTuneJobSpec, FineTuneRunStatus
+from retune.api import FineTuneJobSpec
 from retune.decide.actions import CreateChild
 from retune.decide.facts import RunFacts, Stage
 
@@ -35,7 +34,8 @@ def of(**changes: Any) -> RunFacts:
 
 
 def job(found: RunFacts, stage: Stage = Stage.TRAIN, attempt: int = 1, expected: str = "") -> Raw:
-    return manifests.child(found, CreateChild(stage, attempt, expected))
+    deadline = 3600 if stage is Stage.TRAIN else 0
+    return manifests.child(found, CreateChild(stage, attempt, expected, deadline=deadline))
 
 
 def pod(manifest: Raw) -> Raw:
@@ -179,6 +179,33 @@ def test_s3_sources_without_a_secret_use_that_of_artifacts(train: str, artifacts
     assert all(e["secretRef"]["name"] == "store" for e in found)
 
 
+@pytest.mark.parametrize(
+    ("stage", "roles"),
+    [
+        (Stage.PREFLIGHT, {"ARTIFACTS", "BASE_MODEL", "TRAIN", "GOLD", "GUARD", "BASELINE"}),
+        (Stage.TRAIN, {"ARTIFACTS", "BASE_MODEL", "TRAIN", "GOLD", "GUARD"}),
+        (Stage.REPORT, {"ARTIFACTS"}),
+    ],
+)
+def test_a_pod_gets_the_secrets_of_its_stage_and_no_others(stage: Stage, roles: set[str]) -> None:
+    endpoint = {"url": "http://gateway:8000/v1", "model": "base", "secretRef": {"name": "gateway"}}
+    guard = {"uri": "s3://data/guard.jsonl"}
+    found = of(
+        gates={"baseline": {"endpoint": endpoint}},
+        evaluation={"metrics": [{"name": "ExactMatch"}], "guard": guard},
+    )
+    given = {e["prefix"] for e in container(job(found, stage))["envFrom"]}
+    assert given == {f"RETUNE_{role}_" for role in roles}
+
+
+def test_the_report_is_told_the_runs_status_and_given_up_by_the_job_controller() -> None:
+    made = manifests.child(of(), CreateChild(Stage.REPORT, 1, status='{"phase":"Promoted","cost":"$(HOME)"}'))
+    env = {e["name"]: e["value"] for e in container(made)["env"]}
+    assert env["RETUNE_STATUS"] == '{"phase":"Promoted","cost":"$$(HOME)"}'
+    assert made["spec"]["activeDeadlineSeconds"] == 600, "also while it waits for a node"
+    assert container(made)["command"][-1] == "report"
+
+
 def test_a_source_with_a_secret_of_its_own_uses_that() -> None:
     dataset = {"train": {"uri": "s3://d/x", "secretRef": {"name": "mine"}}, "gold": {"uri": "s3://d/y"}}
     found = {e["prefix"]: e["secretRef"]["name"] for e in container(job(of(dataset=dataset)))["envFrom"]}
@@ -219,17 +246,6 @@ def test_gpus_are_asked_for_training_only(gpus: int, limits: Raw) -> None:
     found = of(training=make.training(gpusPerNode=gpus))
     assert container(job(found))["resources"].get("limits", {}) == limits
     assert "nvidia.com/gpu" not in json.dumps(job(found, Stage.PREFLIGHT))
-
-
-@pytest.mark.parametrize(("spent", "left"), [([], 3600), ([600], 3000), ([600, 600], 2400), ([3599.5], 1), ([9000], 1)])
-def test_the_timeout_counts_all_attempts_together(spent: list[float], left: int) -> None:
-    attempts = tuple(
-        make.attempt(n, started_at=make.at(n * 10_000), ended_at=make.at(n * 10_000 + s))
-        for n, s in enumerate(spent, 1)
-    )
-    preflight = make.attempt(1, AttemptStage.PREFLIGHT, started_at=make.at(0), ended_at=make.at(500))
-    found = replace(of(training=make.training(timeout="1h")), status=FineTuneRunStatus(attempts=(preflight, *attempts)))
-    assert pod(job(found, attempt=len(spent) + 1))["activeDeadlineSeconds"] == left
 
 
 def test_the_pod_is_told_what_the_contract_says() -> None:

@@ -59,6 +59,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "length": {"training": {**TRAINING, "maxLength": 512}},
     "packing": {"training": {**TRAINING, "packing": False}},
     "seed": {"training": {**TRAINING, "seed": 8}},
+    "early stop": {"training": {**TRAINING, "earlyStop": {}}},
     "method": {"method": {"type": "QLoRA"}},
     "rank": {"method": {"lora": {"rank": 8}}},
     "alpha": {"method": {"lora": {"alpha": 8}}},

@@ -1,6 +1,5 @@
-"""Waiting reasons, acceptance, names and conditions: small pure functions, as tables and properties."""
+"""Waiting reasons, names and conditions: small pure functions, as tables and properties."""
 
-import math
 import re
 from datetime import datetime
 
@@ -9,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit import make
 
-from retune.api import Acceptance, Condition, MetricName, Scores
-from retune.decide.acceptance import judge
+from retune.api import Condition
 from retune.decide.conditions import MESSAGE_LIMIT, events_of, find, moment, set_condition
 from retune.decide.facts import Pod, Stage
 from retune.decide.naming import LIMIT, child_name, run_name
@@ -74,54 +72,6 @@ def test_starting_is_no_news_until_it_takes_long(age: float, said: bool) -> None
     found = waiting(Stage.TRAIN, pods, None, make.at(age))
     assert (found is not None) == said
     assert found is None or not found.fatal
-
-
-# ---------------------------------------------------------------------------------------------------------- acceptance
-
-
-def scores(candidate: float | None, base: float | None = 0.5) -> Scores:
-    return Scores(metric=MetricName.EXACT_MATCH, base=base, candidate=candidate, n=240)
-
-
-@pytest.mark.parametrize(
-    ("candidate", "base", "minimum", "uplift", "accepted", "reason"),
-    [
-        (0.8, 0.5, None, 0.0, True, "Accepted"),
-        (0.5, 0.5, None, 0.0, True, "Accepted"),
-        (0.499, 0.5, None, 0.0, False, "UpliftTooSmall"),
-        (0.8, 0.5, 0.9, 0.0, False, "BelowMinimum"),
-        (0.9, 0.5, 0.9, 0.0, True, "Accepted"),
-        (0.8, 0.5, 0.7, 0.31, False, "UpliftTooSmall"),
-        (0.4, 0.5, None, -0.2, True, "Accepted"),
-        # exactly what was asked for, although 0.12 - 0.1 < 0.02 in binary
-        (0.12, 0.1, None, 0.02, True, "Accepted"),
-        (0.3, 0.1, None, 0.2, True, "Accepted"),
-    ],
-)
-def test_verdicts(
-    candidate: float, base: float, minimum: float | None, uplift: float, accepted: bool, reason: str
-) -> None:
-    verdict = judge(scores(candidate, base), Acceptance(minimum=minimum, min_uplift=uplift))
-    assert (verdict.accepted, verdict.reason) == (accepted, reason)
-    assert f"{candidate:.3f}" in verdict.message
-    assert f"{base:.3f}" in verdict.message
-    assert "240 gold examples" in verdict.message
-
-
-@pytest.mark.parametrize(
-    ("candidate", "base"), [(None, 0.5), (0.5, None), (None, None), (math.nan, 0.1), (0.9, math.nan)]
-)
-def test_a_score_that_is_not_known_is_never_good_news(candidate: float | None, base: float | None) -> None:
-    verdict = judge(scores(candidate, base), Acceptance(min_uplift=-1))
-    assert not verdict.accepted
-    assert verdict.reason == "NotMeasured"
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
-def test_a_better_candidate_is_never_judged_worse(base: float, candidate: float, uplift: float) -> None:
-    acceptance = Acceptance(min_uplift=uplift)
-    if judge(scores(candidate, base), acceptance).accepted:
-        assert judge(scores(min(candidate + 0.01, 1.0), base), acceptance).accepted
 
 
 # --------------------------------------------------------------------------------------------------------------- names

@@ -19,6 +19,7 @@ from retune.decide.run import decide_run
 
 T = TypeVar("T")
 ENDS = ("success", "crash", "input", "store", "superseded", "interrupted", "terminated", "oom", "disrupted", "unknown")
+MESSAGES = {Stage.PREFLIGHT: make.CHECKED, Stage.TRAIN: make.trained(), Stage.REPORT: make.REPORTED}
 FOR_GOOD = ("success", "crash", "input", "oom")
 
 
@@ -195,7 +196,7 @@ class World:
         match how:
             case "success":
                 code, reason = 0, "Completed"
-                message = make.CHECKED if pod.stage is Stage.PREFLIGHT else make.trained()
+                message = MESSAGES[pod.stage]
             case "input":
                 code, message = 64, make.failed("DatasetEmpty", "spec.dataset.train.uri", "no examples")
             case "store":

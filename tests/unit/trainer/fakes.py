@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example
 from retune_trainer.errors import NotFoundError
-from retune_trainer.learning.interface import Hooks, Step
+from retune_trainer.learning.interface import Answered, Ask, Hooks, Step, Which
 from retune_trainer.stores import Entry
 from retune_trainer.stores.base import sha256_lines
 
@@ -104,6 +104,13 @@ class FakeLearner:
     before_step: Callable[[int], None] = lambda _: None
     trained: list[int] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    kind: Literal["adapter", "model"] = "adapter"
+    # What each model says to an example, the best first; by default the base knows nothing and the others everything.
+    says: dict[Which, Callable[[Example], tuple[str, ...]]] = field(default_factory=dict)
+    nll: dict[Which, float] = field(default_factory=lambda: {Which.BASE: 2.0, Which.STABLE: 1.5, Which.CANDIDATE: 1.0})
+    asked: list[tuple[Which, int, Ask]] = field(default_factory=list)
+    stable: dict[str, bytes] | None = None
 
     def _checkpoint(self, step: int, hooks: Hooks) -> None:
         folder = self.work / f"checkpoint-{step}"
@@ -131,10 +138,18 @@ class FakeLearner:
         (folder / "adapter_config.json").write_text("{}")
         (folder / "adapter_model.safetensors").write_bytes(b"learned")
 
-    def answer_as_base(self, examples: Sequence[Example], on_answers: Callable[[int], None]) -> list[str]:
-        on_answers(len(examples))
-        return ["no idea"] * len(examples)
+    def load_stable(self, folder: Path) -> None:
+        self.stable = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def answer_as_candidate(self, examples: Sequence[Example], on_answers: Callable[[int], None]) -> list[str]:
+    def answers(
+        self, which: Which, examples: Sequence[Example], ask: Ask, on_answers: Callable[[int], None]
+    ) -> list[Answered]:
+        assert which is not Which.STABLE or self.stable is not None, "stable was not loaded"
+        earlier = list(Which)[list(Which).index(which) + 1 :]
+        assert not any(each in earlier for each, _, _ in self.asked), "adapters are merged: there is no way back"
+        self.asked.append((which, len(examples), ask))
         on_answers(len(examples))
-        return [example.completion for example in examples]
+        knows = (lambda _: ("no idea",)) if which is Which.BASE else (lambda example: (example.completion,))
+        say = self.says.get(which, knows)
+        likelihood = (self.nll[which] * 3, 3) if ask.likelihood else (None, None)
+        return [Answered(say(example)[: ask.best], *likelihood) for example in examples]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -11,12 +12,15 @@ from retune_trainer.attempts import Attempts
 from retune_trainer.errors import InputError, SupersededError
 from retune_trainer.publish import digest_of, publish
 
+CONFIG, WEIGHTS = (hashlib.sha256(content).hexdigest() for content in (b"{}", b"learned"))
+DIGEST = digest_of({"adapter_config.json": {"sha256": CONFIG}, "adapter_model.safetensors": {"sha256": WEIGHTS}})
+
 
 def attempt(store, number, uid="uid-1"):
     return Attempts(run_config(uid=uid, attempt=number), store)
 
 
-def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned"):
+def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned", kind="adapter"):
     folder = tmp_path / f"adapter-{number}"
     folder.mkdir(exist_ok=True)
     (folder / "adapter_model.safetensors").write_bytes(weights)
@@ -26,8 +30,9 @@ def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned"):
         config,
         store,
         Attempts(config, store),
-        adapter=folder,
-        report={"by": number},
+        folder=folder,
+        kind=kind,
+        evaluation={"by": number},
         resolved={},
         outcome={"steps": number},
     )
@@ -108,10 +113,11 @@ class TestManifest:
             publish_as(store, 1, tmp_path)
         assert store.writes == ["attempts/2.json"]
 
-    def test_an_attempt_superseded_while_it_uploads_writes_no_manifest(self, tmp_path):
+    @pytest.mark.parametrize("written", ["evaluation.json", f"adapter/{DIGEST[:12]}/adapter_config.json"])
+    def test_an_attempt_superseded_while_it_uploads_writes_no_manifest(self, tmp_path, written):
         class Overtaken(MemoryStore):
             def put(self, path, content, *, if_absent=False):
-                if path == "report.json":
+                if path == written:
                     attempt(self, 2).claim()
                 return super().put(path, content, if_absent=if_absent)
 
@@ -119,3 +125,20 @@ class TestManifest:
         with pytest.raises(SupersededError):
             publish_as(store, 1, tmp_path)
         assert "manifest.json" not in store.objects
+
+    def test_the_manifest_names_the_evaluation_by_size_and_digest_and_no_late_attempt_changes_it(self, tmp_path):
+        store = MemoryStore()
+        publish_as(store, 1, tmp_path)
+        publish_as(store, 2, tmp_path, weights=b"learned otherwise")
+        named = json.loads(store.objects["manifest.json"])["evaluation"]
+        written = store.objects[named["path"]]
+        assert (named["size"], named["sha256"]) == (len(written), hashlib.sha256(written).hexdigest())
+        assert json.loads(written) == {"by": 1}
+
+    def test_a_full_fine_tune_is_published_as_a_model(self, tmp_path):
+        store = MemoryStore()
+        result = publish_as(store, 1, tmp_path, kind="model")
+        manifest = json.loads(store.objects["manifest.json"])
+        assert "adapter" not in manifest
+        assert result["artifact"]["uri"] == f"{store.uri}/{manifest['model']['path'].rstrip('/')}"
+        assert manifest["model"]["path"].startswith("model/")

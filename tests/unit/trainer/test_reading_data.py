@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retune_trainer import data
-from retune_trainer.data import Format, Origin, rows
+from retune_trainer.data import Format, Origin, parquet, rows
 from retune_trainer.errors import InputError
 
 FIELD = "spec.dataset.train.uri"
@@ -58,7 +58,7 @@ class TestJsonLines:
             ("null", "null, not an object"),
             ("17", "a number, not an object"),
             ('{"prompt": "a"}', "has no 'completion'"),
-            ('{"prompt": "a", "completion": ""}', "'completion' is empty"),
+            ('{"prompt": "a", "completion": "b", "n": ' + "1" * 5000 + "}", "a number of thousands of digits"),
             ('{"prompt": "a", "completion": null}', "'completion' is NoneType, not a string"),
             ('{"prompt": 3, "completion": "b"}', "'prompt' is int, not a string"),
         ],
@@ -159,6 +159,11 @@ class TestParquet:
         form, found = read(tmp_path, "x.parquet", self.write(tmp_path, {"messages": messages}))
         assert (form, found[0].completion) == (Format.MESSAGES, "ho")
 
+    def test_rows_of_a_megabyte_come_in_small_batches(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(parquet, "BATCH_BYTES", 4000)
+        content = self.write(tmp_path, {"text": [f"{n:01000}" for n in range(50)], "label": ["a"] * 50})
+        assert len(read(tmp_path, "x.parquet", content)[1]) == 50
+
     def test_what_is_no_parquet_is_malformed(self, tmp_path):
         assert refused(tmp_path, "x.parquet", b"PAR1 not really").reason == "DatasetMalformed"
 
@@ -210,7 +215,6 @@ class TestFormats:
             ([{"role": "user", "content": "q"}], "the last message is of role 'user'"),
             ([{"role": "assistant", "content": "a"}], "nothing stands before the assistant's answer"),
             ([{"role": "bot", "content": "q"}, {"role": "assistant", "content": "a"}], "message 1 has the role 'bot'"),
-            ([{"role": "user", "content": "q"}, {"role": "assistant", "content": " "}], "the content of message 2"),
             ([{"role": "user", "content": "q"}, {"role": "assistant"}], "the content of message 2"),
             (["hi", {"role": "assistant", "content": "a"}], "message 1 is not an object"),
         ],
@@ -236,18 +240,52 @@ class TestFormats:
         assert "found the columns prompt, completion" in error.message
 
 
-class TestFingerprints:
-    def survey(self, tmp_path, lines):
+class TestEmptyRows:
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {"prompt": "a", "completion": ""},
+            {"prompt": " \n", "completion": "b"},
+            {"text": "a", "label": ""},
+            {"text": "", "label": "b"},
+            {"text": "\t"},
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": " "}]},
+            {"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}]},
+        ],
+    )
+    def test_a_row_without_question_or_answer_is_left_out_and_no_error(self, tmp_path, row):
+        full = {name: "x" if isinstance(value, str) else value for name, value in row.items()}
+        if "messages" in row:
+            full = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+        content = "\n".join(json.dumps(each) for each in (row, full, row))
+        assert len(read(tmp_path, "x.jsonl", content)[1]) == 1
+
+    def test_their_lines_are_known(self, tmp_path):
+        path = tmp_path / "x.csv"
+        path.write_text('text,label\n"a\nb",c\n"",c\nd,\n')
+        table = data.open_table(path, origin("x.csv"))
+        assert [(record.line, record.example is None) for record in table.records] == [(3, False), (4, True), (5, True)]
+
+
+class TestWeights:
+    def weights(self, tmp_path, *values):
         path = tmp_path / "x.jsonl"
-        path.write_text("".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in lines))
-        return data.survey(path, origin("x.jsonl"))
+        path.write_text("\n".join(json.dumps({"text": "a", "label": "b", "cost": value}) for value in values))
+        return [e.weight for e in data.examples(path, origin("x.jsonl"), weight_field="cost")[1]]
 
-    def test_order_case_and_spaces_do_not_matter(self, tmp_path):
-        one = self.survey(tmp_path, [("Where is it?", "there"), ("Who?", "me")])
-        assert one == self.survey(tmp_path, [("who? ", "ME"), ("where  is it?", "There")])
+    def test_numbers_and_numbers_as_text_are_read_and_none_is_one(self, tmp_path):
+        assert self.weights(tmp_path, 2, 0.5, "3", None, "", 0) == [2, 0.5, 3, 1, 1, 0]
 
-    def test_other_answers_matter(self, tmp_path):
-        assert self.survey(tmp_path, [("a", "b")]) != self.survey(tmp_path, [("a", "c")])
+    @pytest.mark.parametrize("value", ["high", -1, True, "nan", [1]])
+    def test_what_is_no_cost_is_named_with_its_line(self, tmp_path, value):
+        with pytest.raises(InputError) as caught:
+            self.weights(tmp_path, 1, value)
+        assert caught.value.field == "spec.dataset.weightField"
+        assert "line 2: 'cost' is " in caught.value.message
 
-    def test_where_the_question_ends_matters(self, tmp_path):
-        assert self.survey(tmp_path, [("a b", "c")]) != self.survey(tmp_path, [("a", "b c")])
+    def test_a_column_that_is_not_there_is_refused_at_once(self, tmp_path):
+        path = tmp_path / "x.jsonl"
+        path.write_text(GOOD)
+        with pytest.raises(InputError) as caught:
+            data.examples(path, origin("x.jsonl"), weight_field="cost")
+        assert caught.value.field == "spec.dataset.weightField"

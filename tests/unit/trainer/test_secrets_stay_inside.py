@@ -126,10 +126,54 @@ def test_the_termination_message_always_fits_and_is_json(message, segments):
     assert json.loads(rendered)["error"]["reason"] == "DatasetMalformed"
 
 
-def test_of_too_many_segments_the_largest_stay():
+def test_of_too_many_segments_those_said_first_stay():
     segments = [{"name": f"s{n}", "n": n, "base": 0.0, "candidate": 0.0} for n in range(30)]
     told = json.loads(result.render(result.succeeded(segments=segments), Scrubber()))
-    assert [s["n"] for s in told["segments"]] == list(range(29, 9, -1))
+    assert [s["n"] for s in told["segments"]] == list(range(20))
+
+
+def measured(note_length):
+    return result.succeeded(
+        resolved={"gold": {"digest": "sha256:" + "0" * 64, "sketch": "A" * 344}},
+        measured={
+            "data": {f"number{n}": 0.123456 for n in range(32)},
+            "privacy": {**{f"KIND_{n:020}": n + 1 for n in range(30)}, "rows": 9, "redacted": 0},
+        },
+        notes=dict.fromkeys(("data", "leakage", "privacy", "baseline"), "n" * note_length),
+        versions={"trainer": "1", "python": "3"},
+    )
+
+
+def test_where_gates_and_notes_are_too_long_notes_are_cut_and_no_number():
+    told = measured(450)
+    kept = json.loads(result.render(told, Scrubber()))
+    assert (kept["resolved"], kept["measured"]) == (told["resolved"], told["measured"])
+    assert 0 < len(kept["notes"]["data"]) <= 450
+    assert "versions" not in kept
+
+
+def test_kinds_of_personal_data_are_cut_last_and_never_all():
+    told = measured(0)
+    told["resolved"]["more"] = "x" * 2000
+    rendered = result.render(told, Scrubber())
+    assert len(rendered) <= 4000
+    kept = json.loads(rendered)
+    assert (kept["resolved"], kept["measured"]["data"]) == (told["resolved"], told["measured"]["data"])
+    kinds = [name for name in kept["measured"]["privacy"] if name.isupper()]
+    assert kinds == [f"KIND_{n:020}" for n in range(30 - len(kinds), 30)]
+    assert kinds
+
+
+def test_the_keys_of_the_prompted_model_are_taken_and_hidden():
+    environ = {
+        "RETUNE_BASELINE_OPENAI_API_KEY": "sk-one-two",
+        "RETUNE_BASELINE_API_KEY": "other-key",
+        "RETUNE_GUARD_HF_TOKEN": "hf_guard",
+    }
+    taken = credentials.take(environ)
+    assert environ == {}
+    assert taken[Role.BASELINE].get("OPENAI_API_KEY") == "sk-one-two"
+    assert Scrubber(taken.values()).text("sk-one-two other-key hf_guard") == "[hidden] [hidden] [hidden]"
 
 
 @pytest.mark.parametrize("secret_key", credentials.SECRET_KEYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -17,7 +18,7 @@ from retune_trainer.stop import Stop
 class Pod:
     """One training pod: its attempt, its learner, and how it ends."""
 
-    def __init__(self, claim, tmp_path, attempt=1, uid="uid-1", before_step=lambda _: None, **spec):
+    def __init__(self, claim, tmp_path, attempt=1, uid="uid-1", before_step=lambda _: None, learner=None, **spec):
         self.work = tmp_path / f"work-{uid}-{attempt}"
         self.out = claim / "out" / "ns" / "job" / "job-1"
         self.config = run_config(uid=uid, attempt=attempt, **spec)
@@ -25,11 +26,12 @@ class Pod:
         self.progress = Progress(attempt)
         self.learner = None
         self.before_step = before_step
+        self.traits = learner or {}
 
     def make(self, config, folder, examples, work, threads):
         self.examples = examples
         self.model_files = sorted(path.name for path in folder.iterdir())
-        self.learner = FakeLearner(work, before_step=self.before_step)
+        self.learner = FakeLearner(work, before_step=self.before_step, **self.traits)
         return self.learner
 
     def run(self):
@@ -41,15 +43,23 @@ def test_a_run_ends_with_a_manifest_and_the_contracts_result(claim, tmp_path):
     result = pod.run()
     assert result["outcome"] == "Succeeded"
     assert (result["steps"], result["resumedFrom"]) == (6, None)
-    assert result["scores"] == {"metric": "ExactMatch", "base": 0.0, "candidate": 1.0, "uplift": 1.0, "n": 5}
+    scores = result["scores"]
+    assert (scores["metric"], scores["base"], scores["candidate"], scores["uplift"]) == ("ExactMatch", 0.0, 1.0, 1.0)
+    assert [(each["set"], each["against"], each["n"]) for each in result["comparisons"]] == [("Gold", "Base", 5)]
+    # All five answers became right: of that the chance is at most ((1 + u) / 2)^5 if the true uplift is u.
+    assert 0 < scores["interval"][0] <= 2 * 0.05 ** (1 / 5) - 1
+    assert scores["interval"][1] == 1.0
     assert result["metrics"] == {"ExactMatch": {"base": 0.0, "candidate": 1.0}}
-    assert result["segments"] == []
+    assert (result["segments"], result["segmentsTested"]) == ([], 0)
+    assert "reportUri" not in result
     manifest = json.loads((pod.out / "manifest.json").read_text())
     assert manifest["result"] == result
     assert manifest["run"]["uid"] == "uid-1"
     assert manifest["resolved"]["train"]["examples"] == 12
     assert (pod.out / manifest["adapter"]["path"] / "adapter_model.safetensors").read_bytes() == b"learned"
-    assert json.loads((pod.out / "report.json").read_text())["examples"][0]["candidate"] == "answer 0"
+    written = (pod.out / "evaluation.json").read_bytes()
+    assert manifest["evaluation"]["sha256"] == hashlib.sha256(written).hexdigest()
+    assert json.loads(written)["examples"][0]["candidate"] == "answer 0"
     assert pod.model_files == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
@@ -124,14 +134,15 @@ def test_what_preflight_found_is_what_training_finds(claim, tmp_path):
     assert manifest["resolved"] == resolved
 
 
-def test_another_method_is_refused_before_anything_is_read(tmp_path):
+def test_a_method_that_needs_a_gpu_is_refused_on_a_cpu_before_anything_is_read(tmp_path):
+    config = run_config(method={"type": "QLoRA"}, training={"epochs": 1, "gpusPerNode": 0})
     with pytest.raises(InputError) as caught:
-        preflight.run(run_config(method={"type": "QLoRA"}), {}, tmp_path)
-    assert (caught.value.reason, caught.value.field) == ("MethodNotSupported", "spec.method.type")
+        preflight.run(config, {}, tmp_path)
+    assert (caught.value.reason, caught.value.field) == ("MethodNeedsGpu", "spec.method.type")
 
 
 def test_a_metric_nobody_measures_is_refused_before_a_gpu_is_asked_for(claim, tmp_path):
-    config = run_config(evaluation={"metrics": [], "acceptance": {"metric": "Perplexity"}})
+    config = run_config(evaluation={"metrics": [], "acceptance": {"metric": "Bleu"}})
     with pytest.raises(InputError) as caught:
         preflight.run(config, {}, tmp_path / "p")
     assert caught.value.field == "spec.evaluation.acceptance.metric"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from retune_trainer.data import csv, jsonl, parquet
 from retune_trainer.data.formats import Converter, Example, Format, choose
-from retune_trainer.data.rows import Origin, Reader
+from retune_trainer.data.rows import Origin, Reader, Row
 from retune_trainer.errors import InputError
 
-__all__ = ["Content", "Example", "Format", "Origin", "examples", "reader_of", "survey"]
+__all__ = ["Example", "Format", "Origin", "Record", "Row", "Table", "examples", "open_table", "reader_of"]
 
 READERS: dict[str, Reader] = {
     ".jsonl": jsonl.read,
@@ -20,6 +20,38 @@ READERS: dict[str, Reader] = {
     ".csv": csv.read,
     ".parquet": parquet.read,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row as it was written, its line (in Parquet: its number), and its example: None when it is empty."""
+
+    line: int
+    row: Row
+    example: Example | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened data set; `records` can be read once."""
+
+    format: Format
+    # The first row's, which CSV and Parquet have in every row.
+    columns: tuple[str, ...]
+    unit: str
+    origin: Origin
+    records: Iterator[Record]
+
+    def require(self, column: str, field: str) -> None:
+        """Refuse a file without a column that a field of the spec names.
+
+        Raises:
+            InputError: the column is not there; the message names those that are.
+        """
+        if column not in self.columns:
+            shown = ", ".join(self.columns[:20])
+            message = f"{self.origin.uri}: found the columns {shown}; {field} wants {column!r}"
+            raise InputError("DatasetWrongFormat", field, message)
 
 
 def reader_of(origin: Origin) -> Reader:
@@ -34,13 +66,17 @@ def reader_of(origin: Origin) -> Reader:
     return READERS[suffix]
 
 
-def examples(
-    path: Path, origin: Origin, wanted: str | None = None, segment_field: str | None = None
-) -> tuple[Format, Iterator[Example]]:
-    """The format of a file and its examples, one at a time.
+def open_table(
+    path: Path,
+    origin: Origin,
+    wanted: str | None = None,
+    segment_field: str | None = None,
+    weight_field: str | None = None,
+) -> Table:
+    """Open a file; its rows are read one at a time.
 
     Raises:
-        InputError: at once if the file is empty or of the wrong format, and on reaching a malformed line.
+        InputError: at once if the file holds no row or is of the wrong format, and on reaching a malformed line.
     """
     reader = reader_of(origin)
     rows = reader(path, origin)
@@ -48,32 +84,28 @@ def examples(
     if first is None:
         raise InputError("DatasetEmpty", origin.field, f"{origin.uri} holds no example")
     form = choose(first[1], wanted, origin)
-    if segment_field is not None and segment_field not in first[1]:
-        problem = f"found the columns {', '.join(first[1])}; spec.dataset.segmentField wants {segment_field!r}"
-        raise InputError("DatasetWrongFormat", "spec.dataset.segmentField", f"{origin.uri}: {problem}")
-    convert = Converter(form, origin, segment_field, "row" if reader is parquet.read else "line")
-    return form, (convert(line, row) for line, row in chain([first], rows))
+    unit = "row" if reader is parquet.read else "line"
+    convert = Converter(form, origin, segment_field, weight_field, unit)
+    records = (Record(line, row, convert(line, row)) for line, row in chain([first], rows))
+    table = Table(form, tuple(first[1]), unit, origin, records)
+    if segment_field is not None:
+        table.require(segment_field, "spec.dataset.segmentField")
+    if weight_field is not None:
+        table.require(weight_field, "spec.dataset.weightField")
+    return table
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a whole file was found to hold."""
-
-    format: Format
-    examples: int
-    # Adds up over all rows, so that order does not matter; with the count it tells two sets of rows apart.
-    fingerprint: int
-
-
-def survey(path: Path, origin: Origin, wanted: str | None = None, segment_field: str | None = None) -> Content:
-    """Read a file to its end, holding one row at a time.
+def examples(
+    path: Path,
+    origin: Origin,
+    wanted: str | None = None,
+    segment_field: str | None = None,
+    weight_field: str | None = None,
+) -> tuple[Format, Iterator[Example]]:
+    """The format of a file and its examples, one at a time, without the empty ones.
 
     Raises:
-        InputError: anything in it is wrong.
+        InputError: as `open_table`.
     """
-    form, found = examples(path, origin, wanted, segment_field)
-    count = total = 0
-    for example in found:
-        count += 1
-        total += example.fingerprint()
-    return Content(form, count, total % (1 << 128))
+    table = open_table(path, origin, wanted, segment_field, weight_field)
+    return table.format, (record.example for record in table.records if record.example is not None)

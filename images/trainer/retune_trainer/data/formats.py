@@ -7,15 +7,17 @@ exactly what was trained. `Classification` puts one newline between text and lab
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from retune_trainer.data.rows import Origin, Row
+from retune_trainer.errors import InputError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+# Roles that speak before the conversation begins.
+STANDING = ("system", "developer")
 LABELS = ("label", "category", "intent", "class")
 MAX_SEGMENT = 60
 
@@ -49,14 +51,16 @@ class Example:
     completion: str
     messages: tuple[tuple[str, str], ...] | None = None
     segment: str | None = None
+    # What a mistake on it costs, in whatever unit spec.dataset.weightField counts.
+    weight: float = 1.0
 
-    def fingerprint(self) -> int:
-        """A number of 128 bits that is the same for the same text, whatever its case, spaces and Unicode form."""
-        text = "\0".join(" ".join(unicodedata.normalize("NFKC", t).casefold().split()) for t in self._texts())
-        return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
-
-    def _texts(self) -> Iterable[str]:
-        return (self.prompt, self.completion)
+    @property
+    def question(self) -> str:
+        """What is asked, without the system's part, which is the same for all; of a plain text, the text."""
+        if self.messages is not None:
+            own = [text for role, text in self.messages if role not in STANDING]
+            return "\n".join(own or (text for _, text in self.messages))
+        return self.prompt if self.prompt.strip() else self.completion
 
 
 def detect(columns: Iterable[str]) -> Format | None:
@@ -95,12 +99,20 @@ def choose(columns: Iterable[str], wanted: str | None, origin: Origin) -> Format
 class Converter:
     """Turns the rows of one file into examples."""
 
-    def __init__(self, form: Format, origin: Origin, segment_field: str | None = None, unit: str = "line") -> None:
-        """`segment_field` names a column whose value each example is then grouped by."""
+    def __init__(
+        self,
+        form: Format,
+        origin: Origin,
+        segment_field: str | None = None,
+        weight_field: str | None = None,
+        unit: str = "line",
+    ) -> None:
+        """`segment_field` names a column that examples are grouped by, `weight_field` one with a mistake's cost."""
         self._origin = origin
         self._segment_field = segment_field
+        self._weight_field = weight_field
         self._unit = unit
-        convert: dict[Format, Callable[[int, Row], Example]] = {
+        convert: dict[Format, Callable[[int, Row], Example | None]] = {
             Format.MESSAGES: self._messages,
             Format.PROMPT_COMPLETION: self._prompt_completion,
             Format.TEXT: self._text,
@@ -108,8 +120,8 @@ class Converter:
         }
         self._convert = convert[form]
 
-    def __call__(self, line: int, row: Row) -> Example:
-        """The example of a row.
+    def __call__(self, line: int, row: Row) -> Example | None:
+        """The example of a row, or None when what is asked or answered is empty.
 
         Raises:
             InputError: the row does not have the format's shape; the message names the line.
@@ -122,8 +134,6 @@ class Converter:
         value = row[name]
         if not isinstance(value, str):
             raise self._origin.malformed(line, f"{name!r} is {type(value).__name__}, not a string", self._unit)
-        if not value.strip():
-            raise self._origin.malformed(line, f"{name!r} is empty", self._unit)
         return value
 
     def _segment(self, row: Row) -> str | None:
@@ -132,22 +142,50 @@ class Converter:
         value = row.get(self._segment_field)
         return "(none)" if value is None or value == "" else str(value)[:MAX_SEGMENT]
 
-    def _prompt_completion(self, line: int, row: Row) -> Example:
-        prompt, completion = self._string(line, row, "prompt"), self._string(line, row, "completion")
-        return Example(prompt, completion, segment=self._segment(row))
+    def _weight(self, line: int, row: Row) -> float:
+        if self._weight_field is None:
+            return 1.0
+        value = row.get(self._weight_field)
+        if value is None or value == "":
+            return 1.0
+        try:
+            weight = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            weight = math.nan
+        if not math.isfinite(weight) or weight < 0:
+            shown = repr(value)[:40]
+            problem = f"{self._weight_field!r} is {shown}; write what a mistake costs as a number of 0 or more"
+            message = f"{self._origin.uri}, {self._unit} {line}: {problem}"
+            raise InputError("DatasetMalformed", "spec.dataset.weightField", message)
+        return weight
 
-    def _classification(self, line: int, row: Row) -> Example:
-        text = self._string(line, row, "text")
-        name = next((name for name in LABELS if name in row), LABELS[0])
+    def _example(
+        self, line: int, row: Row, prompt: str, completion: str, messages: tuple[tuple[str, str], ...] | None = None
+    ) -> Example:
+        return Example(prompt, completion, messages, self._segment(row), self._weight(line, row))
+
+    def _prompt_completion(self, line: int, row: Row) -> Example | None:
+        prompt, completion = self._string(line, row, "prompt"), self._string(line, row, "completion")
+        if not prompt.strip() or not completion.strip():
+            return None
+        return self._example(line, row, prompt, completion)
+
+    def _classification(self, line: int, row: Row) -> Example | None:
+        text, name = self._string(line, row, "text"), label_column(row)
         # A class may be numbered; True is an int to Python, and a class to nobody.
         if isinstance(row.get(name), int) and not isinstance(row[name], bool):
-            return Example(f"{text}\n", str(row[name]), segment=self._segment(row))
-        return Example(f"{text}\n", self._string(line, row, name), segment=self._segment(row))
+            label = str(row[name])
+        else:
+            label = self._string(line, row, name)
+        if not text.strip() or not label.strip():
+            return None
+        return self._example(line, row, f"{text}\n", label)
 
-    def _text(self, line: int, row: Row) -> Example:
-        return Example("", self._string(line, row, "text"), segment=self._segment(row))
+    def _text(self, line: int, row: Row) -> Example | None:
+        text = self._string(line, row, "text")
+        return self._example(line, row, "", text) if text.strip() else None
 
-    def _messages(self, line: int, row: Row) -> Example:
+    def _messages(self, line: int, row: Row) -> Example | None:
         messages = row.get("messages")
         if not isinstance(messages, list) or not messages:
             raise self._origin.malformed(line, "'messages' is not a list of messages", self._unit)
@@ -159,15 +197,25 @@ class Converter:
         if len(turns) == 1:
             raise self._origin.malformed(line, "nothing stands before the assistant's answer", self._unit)
         asked = tuple(turns[:-1])
-        return Example("\n".join(text for _, text in asked), answer, asked, self._segment(row))
+        if any(role == "assistant" and not text.strip() for role, text in turns):
+            return None
+        if not any(text.strip() for _, text in asked):
+            return None
+        return self._example(line, row, "\n".join(text for _, text in asked), answer, asked)
 
     def _turn(self, line: int, number: int, message: object) -> tuple[str, str]:
         if not isinstance(message, dict):
             raise self._origin.malformed(line, f"message {number} is not an object", self._unit)
         role, content = message.get("role"), message.get("content")
         if role not in ROLES:
-            problem = f"message {number} has the role {role!r}; use one of {', '.join(ROLES)}"
+            shown = repr(role)[:40]
+            problem = f"message {number} has the role {shown}; use one of {', '.join(ROLES)}"
             raise self._origin.malformed(line, problem, self._unit)
-        if not isinstance(content, str) or (role == "assistant" and not content.strip()):
+        if not isinstance(content, str):
             raise self._origin.malformed(line, f"the content of message {number} is not a text", self._unit)
         return str(role), content
+
+
+def label_column(row: Row) -> str:
+    """The column of a row that holds its class."""
+    return next((name for name in LABELS if name in row), LABELS[0])

@@ -21,6 +21,8 @@ def read(path: Path, origin: Origin) -> Iterator[tuple[int, Row]]:
             raise origin.malformed(number, f"not valid JSON: {what} at column {error.colno}") from None
         except RecursionError:
             raise origin.malformed(number, "nested too deeply") from None
+        except ValueError:
+            raise origin.malformed(number, "holds a number of thousands of digits") from None
         if not isinstance(row, dict):
             kind = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(row), "a number")
             raise origin.malformed(number, f"{kind}, not an object; write one JSON object a line")

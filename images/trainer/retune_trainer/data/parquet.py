@@ -8,6 +8,8 @@ from pathlib import Path
 from retune_trainer.data.rows import Origin, Row
 
 BATCH = 1024
+# Rows of a megabyte come in smaller batches: a batch is held twice, as Arrow's and as Python's.
+BATCH_BYTES = 16 << 20
 
 
 def read(path: Path, origin: Origin) -> Iterator[tuple[int, Row]]:
@@ -18,7 +20,9 @@ def read(path: Path, origin: Origin) -> Iterator[tuple[int, Row]]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH):
+            size = sum(file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
+            each = size // max(1, file.metadata.num_rows) + 1
+            for batch in file.iter_batches(batch_size=max(1, min(BATCH, BATCH_BYTES // each))):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row

@@ -13,8 +13,6 @@ from typing import Any
 from retune_trainer.data import Example
 from retune_trainer.errors import InputError
 
-IGNORED = -100
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -29,9 +27,9 @@ class Encoded:
         return self.prompt + self.answer
 
     @property
-    def labels(self) -> list[int]:
-        """The answer, with nothing to learn before it."""
-        return [IGNORED] * len(self.prompt) + self.answer
+    def scored(self) -> int:
+        """How many tokens of the answer something comes before: of an answer to nothing, the first cannot be told."""
+        return len(self.answer) if self.prompt else len(self.answer) - 1
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)

@@ -39,10 +39,11 @@ def _quiet() -> None:
     logging.set_verbosity_warning()
 
 
-def load(folder: Path, where: str) -> tuple[Any, Any]:
+def load(folder: Path, where: str, *, dtype: str | None = None, quantization: Any = None) -> tuple[Any, Any]:
     """The model and its tokenizer.
 
-    Weights keep their type on a CPU (bf16 is faster there than fp32, and halves the memory); a GPU gets bf16.
+    Weights get the type named (`float32`); else they keep their own on a CPU (bf16 is faster there than fp32, and
+    halves the memory), and a GPU gets bf16. `quantization` is transformers' own configuration of it.
 
     Raises:
         InputError: it cannot be loaded.
@@ -51,14 +52,16 @@ def load(folder: Path, where: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _quiet()
+    on_gpu = where.startswith("cuda")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.bfloat16 if where == "cuda" else "auto",
+            dtype=getattr(torch, dtype) if dtype else torch.bfloat16 if on_gpu else "auto",
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
+            **({"quantization_config": quantization, "device_map": {"": where}} if quantization else {}),
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -66,4 +69,4 @@ def load(folder: Path, where: str) -> tuple[Any, Any]:
         raise InputError("BaseModelInvalid", "spec.baseModel.uri", message) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(where), tokenizer
+    return model if quantization else model.to(where), tokenizer

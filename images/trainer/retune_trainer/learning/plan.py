@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from retune_trainer.config import Training
 
-# Batches are cut from this many steps' worth of shuffled examples, sorted by length: little padding, still random.
+# Padded batches are cut from this many steps' worth of shuffled examples, sorted by length: little padding, still
+# random.
 WINDOW = 8
+# Micro-batches of packed examples are as long as their examples happen to be: room for the longer ones.
+SPREAD = 1.1
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`order` lists examples; each step takes the next `micro * accumulation` of them."""
+    """`order` lists examples; each step takes the next `batch` of them, fed in micro-batches of `micro`."""
 
     order: tuple[int, ...]
     micro: int
@@ -37,8 +40,8 @@ class Plan:
         return self.micro * self.accumulation
 
 
-def _epochs(lengths: Sequence[int], batch: int, seed: int) -> Iterator[int]:
-    """Examples without end, every one once an epoch, in batches of like lengths."""
+def _epochs(lengths: Sequence[int], batch: int, window: int, seed: int) -> Iterator[int]:
+    """Examples without end, every one once an epoch, in batches of like lengths if `window` is more than one."""
     rng = random.Random(seed)  # noqa: S311
     carried: list[int] = []
     while True:
@@ -51,24 +54,28 @@ def _epochs(lengths: Sequence[int], batch: int, seed: int) -> Iterator[int]:
         usable = len(rows) // batch * batch
         carried = rows[usable:]
         batches = []
-        for start in range(0, usable, batch * WINDOW):
-            window = sorted(rows[start : min(start + batch * WINDOW, usable)], key=lambda row: (lengths[row], row))
-            batches += [window[cut : cut + batch] for cut in range(0, len(window), batch)]
+        for start in range(0, usable, batch * window):
+            chosen = rows[start : min(start + batch * window, usable)]
+            if window > 1:
+                chosen.sort(key=lambda row: (lengths[row], row))
+            batches += [chosen[cut : cut + batch] for cut in range(0, len(chosen), batch)]
         rng.shuffle(batches)
         for each in batches:
             yield from each
 
 
-def make(lengths: Sequence[int], training: Training, *, max_micro_tokens: int) -> Plan:
+def make(lengths: Sequence[int], training: Training, *, max_micro_tokens: int, packed: bool = False) -> Plan:
     """Plan a training.
 
     `batchTokens` counts real tokens: a step takes as many examples as have that many on average. They are fed in
-    micro-batches of at most `max_micro_tokens` (padding counted, for that is what takes memory).
+    micro-batches of at most `max_micro_tokens`: with padding, for that is what takes memory; or, where examples are
+    packed into one row, of that many on average.
     """
     count = len(lengths)
     mean = sum(lengths) / count
     batch = min(count, max(1, round(training.batch_tokens / mean)))
-    accumulation = math.ceil(batch / max(1, max_micro_tokens // max(lengths)))
+    room = max_micro_tokens / (SPREAD * mean) if packed else max_micro_tokens / max(lengths)
+    accumulation = math.ceil(batch / max(1, int(room)))
     # Whole micro-batches of one size: at most a few examples fewer than were asked for.
     micro = max(1, batch // accumulation)
     batch = micro * accumulation
@@ -76,7 +83,8 @@ def make(lengths: Sequence[int], training: Training, *, max_micro_tokens: int) -
         steps = training.max_steps
     else:
         steps = max(1, math.ceil((training.epochs if training.epochs is not None else 1) * count / batch))
-    source = _epochs(lengths, batch, training.seed)
+    # Packed rows have no padding to save: steps of any lengths are the better sample.
+    source = _epochs(lengths, batch, 1 if packed else WINDOW, training.seed)
     order = tuple(next(source) for _ in range(steps * batch))
     tokens = tuple(sum(lengths[row] for row in order[s * batch : (s + 1) * batch]) for s in range(steps))
     return Plan(order, micro, accumulation, tokens)

@@ -19,6 +19,7 @@ FIELDS = {
     Role.TRAIN: "spec.dataset.train",
     Role.GOLD: "spec.dataset.gold",
     Role.ARTIFACTS: "spec.artifacts",
+    Role.GUARD: "spec.evaluation.guard",
 }
 
 
@@ -43,12 +44,16 @@ def open_store(place: Place, kind: Literal["model", "dataset"] = "model") -> Sto
 
 def _location(config: RunConfig, role: Role) -> Location:
     spec = config.spec
-    return {
+    location = {
         Role.BASE_MODEL: spec.base_model,
         Role.TRAIN: spec.dataset.train,
         Role.GOLD: spec.dataset.gold,
         Role.ARTIFACTS: spec.artifacts,
+        Role.GUARD: spec.evaluation.guard,
     }[role]
+    if location is None:
+        raise InputError("ConfigInvalid", FIELDS[role], f"{FIELDS[role]} is absent, yet was asked for")
+    return location
 
 
 def place_of(config: RunConfig, credentials: dict[Role, Credentials], role: Role) -> Place:

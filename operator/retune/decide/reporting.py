@@ -1,0 +1,55 @@
+"""After the end: one small pod writes the report. It changes nothing of the verdict, and two tries are enough."""
+
+from retune.api import Attempt, AttemptStage
+from retune.decide.actions import CreateChild
+from retune.decide.draft import RunDraft
+from retune.decide.facts import Stage
+from retune.decide.outcome import Exit, outcome
+from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
+
+TRIES = 2
+MAX_ATTEMPTS = 64  # as many as status.attempts can hold
+LONGEST_URI = 1024  # characters that the status can hold
+
+
+def report(draft: RunDraft) -> None:
+    """Have the report written once nothing else of the run is left, find that it is, or give up."""
+    facts, status = draft.facts, draft.status
+    if facts.meta.deleting or facts.orphaned or not all(c.over for c in facts.children if c.stage is not Stage.REPORT):
+        return
+    tries = [a for a in status.attempts if a.stage is AttemptStage.REPORT]
+    if not tries:
+        # Without any pod that ever ran, neither would this one.
+        if any(a.started_at for a in status.attempts):
+            _start(draft, 1)
+        return
+    last = tries[-1]
+    if last.ended_at:
+        return
+    child, pods = of(facts, last)
+    if child is None:
+        _create(draft, last)
+        return
+    ended = outcome(child, pods, REPORT_MEMORY_LIMIT)
+    if ended is None:
+        return
+    close(draft, last, ended)
+    uri = ended.result.get("reportUri")
+    if ended.exit is Exit.SUCCEEDED and isinstance(uri, str) and 0 < len(uri) <= LONGEST_URI:
+        draft.set(report_uri=uri)
+    elif last.number < TRIES:
+        _start(draft, last.number + 1)
+
+
+def _start(draft: RunDraft, number: int) -> None:
+    if len(draft.status.attempts) >= MAX_ATTEMPTS:
+        return
+    attempt = Attempt(stage=AttemptStage.REPORT, number=number)
+    draft.set(attempts=(*draft.status.attempts, attempt))
+    _create(draft, attempt)
+
+
+def _create(draft: RunDraft, attempt: Attempt) -> None:
+    told = draft.status.model_dump_json(by_alias=True, exclude_none=True, exclude={"rollout"})
+    draft.actions.append(CreateChild(Stage.REPORT, attempt.number, status=told))
+    draft.again_in(15)
