@@ -23,6 +23,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -318,13 +319,13 @@ def main() -> None:
             subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=errors) as child,
         ):
             assert child.stdout is not None
+            late = threading.Timer(max(1, limit), child.kill)
+            late.start()
             for line in child.stdout:
                 print(line, end="", flush=True)
                 lines.append(line)
-            try:
-                child.wait(max(1, limit))
-            except subprocess.TimeoutExpired:
-                child.kill()
+            child.wait()
+            late.cancel()
             errors.seek(0)
             text = errors.read()
             if child.returncode or "Traceback" in text:

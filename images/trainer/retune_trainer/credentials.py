@@ -1,7 +1,7 @@
 """Takes the credentials of each role out of the environment, and removes their values from text.
 
-Nothing else may read `RETUNE_*_AWS_…`, `RETUNE_*_HF_TOKEN` or `RETUNE_*_API_KEY`; after `take` they are gone from `os.environ`, so that no
-library, subprocess or crash dump can show them.
+Nothing else may read `RETUNE_*_AWS_…`, `RETUNE_*_HF_TOKEN` or `RETUNE_*_API_KEY`; after `take` they are gone from
+`os.environ`, so that no library, subprocess or crash dump can show them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ KEYS = (
     "API_KEY",
 )
 # A region and an endpoint are needed in messages; an endpoint's own user:password part is removed separately.
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "API_KEY")
+SECRET_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "HF_TOKEN",
+    "OPENAI_API_KEY",
+    "API_KEY",
+)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class TestSparing:
             "::1",
             "fe80::aa",
             "dead:beef::",
-        "RSSMRAURTMLARSNL",
+            "RSSMRAURTMLARSNL",
             "1",
             "22",
             "12345",
