@@ -18,7 +18,7 @@ from pathlib import Path
 
 SEED = 20250801
 TRAIN, GOLD = 640, 240
-LONGEST = 60
+LONGEST = 72
 # The prompt asks, the completion answers with a leading space: so both are cut into tokens as one text would be.
 QUESTION = "{text}\nTeam:"
 
@@ -469,8 +469,52 @@ HARD: dict[str, dict[str, list[str]]] = {
     },
 }
 
-OPENERS = {"en": ["", "", "", "Hi! ", "Hello! ", "Help! "], "de": ["", "", "", "Hallo! ", "Guten Tag! ", "Hilfe! "]}
-CLOSERS = {"en": ["", "", "", " Thanks", " Please help"], "de": ["", "", "", " Danke", " Bitte helfen Sie"]}
+# What people put around it: none in half of the cases.
+OPENERS = {
+    "en": [
+        "Hi! ",
+        "Hello! ",
+        "Help! ",
+        "Me again. ",
+        "Good morning. ",
+        "Quick one: ",
+        "I'm new here. ",
+        "Sorry, but: ",
+        "From Leeds: ",
+        "Dear team, ",
+        "Hey folks, ",
+        "One thing: ",
+    ],
+    "de": [
+        "Hallo! ",
+        "Guten Tag! ",
+        "Hilfe! ",
+        "Ich nochmal. ",
+        "Moin! ",
+        "Kurze Frage: ",
+        "Bin neu hier. ",
+        "Sorry: ",
+        "Aus Kiel: ",
+        "Liebes Team, ",
+        "Servus! ",
+        "Eine Sache: ",
+    ],
+}
+CLOSERS = {
+    "en": [
+        " Thanks",
+        " Please help",
+        " Any idea?",
+        " It's urgent",
+        " Cheers, Tom",
+        " Regards, Ana",
+        " Call me",
+        " Odd!",
+    ],
+    "de": [" Danke", " Bitte um Hilfe", " Was tun?", " Es eilt", " Gruß, Jan", " LG Eva", " Rufen Sie an", " Seltsam!"],
+}
+# Texts that share this much of their pieces are copies in all but name, and teach or prove nothing.
+TOO_ALIKE = 0.7
 
 
 def normalised(text: str) -> str:
@@ -494,7 +538,7 @@ def _misspelt(text: str, rng: random.Random) -> str:
 def _dressed(phrasing: str, language: str, rng: random.Random) -> str:
     """A phrasing as somebody would have typed it."""
     text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[language][slot[1]]), phrasing)
-    opener, closer = rng.choice(OPENERS[language]), rng.choice(CLOSERS[language])
+    opener, closer = (rng.choice(["", rng.choice(some[language])]) for some in (OPENERS, CLOSERS))
     if closer:
         text = text if text.endswith("?") else f"{text}."
     text = f"{opener}{text}{closer}"
@@ -505,20 +549,33 @@ def _dressed(phrasing: str, language: str, rng: random.Random) -> str:
     return text
 
 
-def _made(team: str, language: str, phrasings: list[str], rng: random.Random, seen: set[str]) -> Iterator[Row]:
-    """Rows of one team and language without end, each with a text that was not there before."""
+def pieces(text: str) -> frozenset[str]:
+    """Every five characters in a row of a text as `normalised` gives it."""
+    text = normalised(text)
+    return frozenset(text[at : at + 5] for at in range(max(1, len(text) - 4)))
+
+
+def alike(one: frozenset[str], other: frozenset[str]) -> float:
+    """The Jaccard index of two sets of pieces."""
+    return len(one & other) / len(one | other)
+
+
+def _made(
+    team: str, language: str, phrasings: list[str], rng: random.Random, seen: list[frozenset[str]]
+) -> Iterator[Row]:
+    """Rows of one team and language without end, each with a text that was not there before, nor one much like it."""
     while True:
         text = _dressed(rng.choice(phrasings), language, rng)
-        key = normalised(text)
-        if len(text) <= LONGEST and key not in seen:
-            seen.add(key)
+        found = pieces(text)
+        if len(text) <= LONGEST and all(alike(found, other) < TOO_ALIKE for other in seen):
+            seen.append(found)
             yield {"prompt": QUESTION.format(text=text), "completion": f" {team}", "language": language}
 
 
 def generate(seed: int = SEED) -> tuple[list[Row], list[Row]]:
     """The training set and the gold set, shuffled; the same for the same seed."""
     rng = random.Random(seed)  # noqa: S311
-    seen: set[str] = set()
+    seen: list[frozenset[str]] = []
     train: list[Row] = []
     gold: list[Row] = []
     parts = [(team, language) for team in PLAIN for language in ("en", "de")]

@@ -99,7 +99,12 @@ def gated(prompted: str, **gates: Raw) -> Raw:
             "data": {"minExamples": 100},
             "privacy": {"redact": True},
             "baseline": {"endpoint": {"url": prompted, "model": "base"}, "goodEnough": 0.9},
-            "payback": {"monthlyRequests": 10000, "baselineCostPer1k": 30, "tunedCostPer1k": 7.5, "oneOffCost": 3500},
+            "payback": {
+                "monthlyRequests": 10000,
+                "baselineCostPer1k": 30,
+                "tunedCostPer1k": "7.50",
+                "oneOffCost": 3500,
+            },
             "approvals": {"required": [{"name": "privacy"}]},
             **gates,
         },

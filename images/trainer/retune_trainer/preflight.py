@@ -115,7 +115,8 @@ def _put_prepared(store: Store, found: Measurement) -> None:
 
 def _questions(config: RunConfig, gold: inputs.DataFile) -> list[Example]:
     """The gold examples that the candidate will be asked, too."""
-    _, rows = data.examples(gold.path, gold.origin, config.spec.dataset.format)
+    dataset = config.spec.dataset
+    _, rows = data.examples(gold.path, gold.origin, dataset.format, weight_field=dataset.weight_field)
     return evaluation.choose(list(rows), config.spec.evaluation.max_examples)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from retune.api import (
+    Condition,
     JobPhase,
     LatestRun,
     PinnedBaseModel,
@@ -19,14 +20,14 @@ from retune.decide.budget import LOOK, account, hold, planned
 from retune.decide.conditions import find
 from retune.decide.digest import model_digest
 from retune.decide.draft import JobDraft
-from retune.decide.facts import JobFacts
+from retune.decide.facts import JobFacts, RunFacts
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.naming import RETRY_ANNOTATION
 from retune.decide.snapshot import Unresolvable, resolved
 
 # What a run in flight waits for when its pods are not admitted.
-_WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED, RunPhase.AWAITING_APPROVAL})
+_WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED})
 # The API server does not let the run be created, and is asked again.
 REFUSED = "Refused"
 # Triggers whose name is the retry annotation of their time.
@@ -155,18 +156,25 @@ def in_flight(draft: JobDraft) -> bool:
         return True
     over = ends(draft)
     after = f" {over}: it is the last one." if over else ""
-    admitted = find(run.status.conditions, "Admitted")
-    phase = run.status.phase or RunPhase.PENDING
-    waits = admitted is not None and admitted.status != "True" and admitted.reason != "Starting"
-    if phase in _WAITING_PHASES and admitted is not None and waits:
+    why = _waits_for(run)
+    if why is not None:
         draft.set(phase=JobPhase.WAITING)
-        draft.condition(
-            "Progressing", "Unknown", admitted.reason, f"Run {run.meta.name} waits: {admitted.message}{after}"
-        )
+        draft.condition("Progressing", "Unknown", why.reason, f"Run {run.meta.name} waits: {why.message}{after}")
     else:
         draft.set(phase=JobPhase.RUNNING)
         draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.{after}")
     return True
+
+
+def _waits_for(run: RunFacts) -> Condition | None:
+    """What holds a run up, if anything does: people who have not signed, or a pod that does not start."""
+    phase, conditions = run.status.phase or RunPhase.PENDING, run.status.conditions
+    if phase is RunPhase.AWAITING_APPROVAL:
+        return find(conditions, "GatesPassed")
+    admitted = find(conditions, "Admitted")
+    if phase not in _WAITING_PHASES or admitted is None or admitted.status == "True" or admitted.reason == "Starting":
+        return None
+    return admitted
 
 
 def triggered(draft: JobDraft) -> bool:

@@ -318,6 +318,20 @@ def test_a_job_waits_when_its_run_does_and_says_for_what(
         assert said(decision, "Progressing").reason == admitted[1]
 
 
+def test_a_job_whose_run_needs_signatures_says_whose() -> None:
+    waits = Condition(
+        type="GatesPassed",
+        status="Unknown",
+        reason="AwaitingApproval",
+        message="Waiting for approval: legal.",
+        last_transition_time=make.NOW,
+    )
+    flying = run(1, RunPhase.AWAITING_APPROVAL, conditions=(waits,))
+    decision = steady(make.job_facts(status=known(flying), runs=(flying,)))
+    assert decision.status.phase is JobPhase.WAITING
+    assert "Waiting for approval: legal." in said(decision, "Progressing").message
+
+
 PHASES = st.lists(st.sampled_from([*ENDED, RunPhase.PROMOTED]), max_size=6)
 
 

@@ -126,10 +126,18 @@ class Waits(list[float]):
         self.append(seconds)
 
 
-def config(url: str, mode: str = "Enforce", secret: str | None = "model-key", payback: Any = None, **endpoint: Any):
+def config(
+    url: str,
+    mode: str = "Enforce",
+    secret: str | None = "model-key",
+    payback: Any = None,
+    evaluation: Any = None,
+    **endpoint: Any,
+):
     reference = {"secretRef": {"name": secret}} if secret else {}
     gate = {"mode": mode, "endpoint": {"url": url, "model": "prompted", **reference, **endpoint}}
-    return run_config(gates={"baseline": gate, **({"payback": payback} if payback else {})})
+    gates = {"baseline": gate, **({"payback": payback} if payback else {})}
+    return run_config(gates=gates, **({"evaluation": evaluation} if evaluation else {}))
 
 
 def measure(

@@ -170,6 +170,21 @@ class TestWhatTheNumbersSay:
         assert (found.numbers["score"], found.numbers["n"], found.numbers["failed"]) == (1, 19, 1)
         assert "1 questions had no answer" in found.note
 
+    def test_a_mistake_costs_what_its_example_weighs(self, tmp_path):
+        gold = [Example("a", "yes", weight=3.0), Example("b", "yes", weight=1.0)]
+        with serve(lambda request: request.reply("yes" if request.question == "a" else "no")) as model:
+            found = measure(model.url, tmp_path, gold=gold)
+        assert found.numbers["score"] == 0.75
+
+    def test_json_must_meet_the_schema_that_the_spec_gives(self, tmp_path):
+        wanted = {"type": "object", "required": ["team"]}
+        evaluation = {"metrics": [{"name": "JsonValid", "schema": wanted}], "acceptance": {"metric": "JsonValid"}}
+        gold = [Example("a", '{"team": 1}'), Example("b", '{"team": 2}')]
+        answers = {"a": '{"team": "billing"}', "b": '{"other": 1}'}
+        with serve(lambda request: request.reply(answers[request.question])) as model:
+            found = measure(model.url, tmp_path, gold=gold, metric="JsonValid", evaluation=evaluation)
+        assert found.numbers["score"] == 0.5
+
 
 class TestABusyModel:
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 529])

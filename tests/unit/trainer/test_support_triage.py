@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from examples import support_triage
+from tests.unit.trainer import measured
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,15 @@ def test_no_gold_text_is_trained_on_whatever_its_case_and_punctuation(sets):
     assert not train & gold
 
 
+def test_it_passes_the_gates_as_they_are_by_default(sets, tmp_path):
+    train, gold = sets
+    found = measured.of(tmp_path, train, gold).measured
+    assert found["data"]["duplicateFraction"] <= 0.01
+    assert found["data"]["conflicts"] == 0
+    assert (found["leakage"]["exact"], found["leakage"]["nearFraction"]) == (0, 0)
+    assert found["privacy"]["rows"] == 0
+
+
 def test_some_gold_phrasings_never_occur_in_training(sets):
     train = " ".join(texts(sets[0])).casefold()
     unseen = [
@@ -45,7 +55,7 @@ def test_some_gold_phrasings_never_occur_in_training(sets):
 
 def test_texts_and_labels_are_short(sets):
     for rows in sets:
-        assert max(map(len, texts(rows))) <= 60
+        assert max(map(len, texts(rows))) <= support_triage.LONGEST
         assert all(row["completion"].startswith(" ") and len(row["completion"].split()) == 1 for row in rows)
         assert not [text for text in texts(rows) if "{" in text]
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 
 from retune_trainer import evaluation
 from retune_trainer.baseline import outbound, prompt, stoppable
@@ -20,8 +19,9 @@ from retune_trainer.config import RunConfig
 from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example
 from retune_trainer.errors import InputError, StoreError
+from retune_trainer.learning.interface import Answered
 from retune_trainer.log import say
-from retune_trainer.metrics import METRICS, Score
+from retune_trainer.metrics import METRICS, Metric
 
 __all__ = ["Measured", "Patience", "measure"]
 
@@ -59,8 +59,7 @@ def measure(
         InterruptedByOrderError: SIGTERM came, whatever the gate's mode.
     """
     del work
-    score = METRICS.get("Top1" if metric == "Top3" else metric)
-    if metric == "Perplexity" or score is None:
+    if metric == "Perplexity" or metric not in METRICS:
         return Measured(note=f"A prompted model has no {metric}; choose another spec.evaluation.acceptance.metric.")
     # A plain text has no question of its own; the candidate is asked by the same half of it.
     asked = [e if e.prompt or e.messages else evaluation.continuation(e) for e in examples]
@@ -79,7 +78,9 @@ def measure(
             raise
         say("the prompted model was not measured", reason=error.reason, field=error.field, detail=error.message)
         return Measured(note=f"Not measured: {error.message}."[:MAX_NOTE])
-    numbers = {**_scored(asked, found, score), "seconds": round(seconds, 3)}
+    # As the candidate will be scored: by the spec's schema, and by what a mistake costs.
+    scored_by = METRICS["Top1"] if metric == "Top3" else evaluation.metrics_of(config, metric)[metric]
+    numbers = {**_scored(asked, found, scored_by), "seconds": round(seconds, 3)}
     payback = config.spec.gates.payback
     if payback is not None and payback.baseline_cost_per_1k is not None:
         numbers["cost"] = float(payback.baseline_cost_per_1k * int(numbers["n"]) / 1000)
@@ -88,13 +89,14 @@ def measure(
     return Measured(numbers, _note(metric, numbers, cut, bound))
 
 
-def _scored(asked: Sequence[Example], found: Sequence[Reply | Failure], score: Score) -> dict[str, float]:
-    answered = [(each, e.completion) for each, e in zip(found, asked, strict=True) if isinstance(each, Reply)]
+def _scored(asked: Sequence[Example], found: Sequence[Reply | Failure], metric: Metric) -> dict[str, float]:
+    answered = [(example, each) for example, each in zip(asked, found, strict=True) if isinstance(each, Reply)]
+    contributions = [metric.contribution(example, Answered((reply.text,))) for example, reply in answered]
     return {
-        "score": round(fmean(score(reply.text, reference) for reply, reference in answered), 6),
+        "score": round(metric.aggregate(contributions) or 0.0, 6),
         "n": len(answered),
         "failed": len(asked) - len(answered),
-        **_tokens([reply for reply, _ in answered]),
+        **_tokens([reply for _, reply in answered]),
     }
 
 
