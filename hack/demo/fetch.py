@@ -14,7 +14,7 @@ from rich.console import Console
 
 
 def fetch(kubectl: Kubectl, name: str, folder: Path | None, console: Console) -> None:
-    """Download a run's manifest, report and adapter; without a name, those of the job's stable model.
+    """Download a run's manifest, evaluation, reports and adapter; without a name, those of the job's stable model.
 
     Raises:
         ClusterError: there is no such run, it made no model, or a file is not the one that the manifest names.
@@ -23,7 +23,8 @@ def fetch(kubectl: Kubectl, name: str, folder: Path | None, console: Console) ->
     found = kubectl.find("finetunerun", name)
     if found is None:
         raise ClusterError(f"there is no FineTuneRun {name} in {NAMESPACE}")
-    artifact = read(found).status.artifact
+    status = read(found).status
+    artifact = status.artifact
     if artifact is None:
         raise ClusterError(f"FineTuneRun {name} has made no model")
     bucket, key = store.parts(artifact.uri)
@@ -37,7 +38,10 @@ def fetch(kubectl: Kubectl, name: str, folder: Path | None, console: Console) ->
     manifest: dict[str, Any] = json.loads(get("manifest.json"))
     adapter = manifest["adapter"]
     _write(target / "manifest.json", get("manifest.json"), console)
-    _write(target / "report.json", get("report.json"), console)
+    _write(target / "evaluation.json", get("evaluation.json"), console)
+    if status.report_uri is not None:
+        for report in ("report.json", "report.html"):
+            _write(target / report, get(report), console)
     for file, described in adapter["files"].items():
         content = get(f"{adapter['path']}{file}")
         if hashlib.sha256(content).hexdigest() != described["sha256"]:

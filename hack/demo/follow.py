@@ -6,7 +6,7 @@ from typing import Protocol, Self
 from hack.cluster.process import ClusterError
 from hack.demo.kubectl import Kubectl
 from hack.demo.run import Run, read
-from hack.demo.settings import NAMESPACE, POLL, SILENCE
+from hack.demo.settings import NAMESPACE, POLL, REPORT_PATIENCE, SILENCE
 from hack.demo.timeline import Timeline
 
 
@@ -27,13 +27,14 @@ class Display(Protocol):
 
 
 def follow(kubectl: Kubectl, name: str, display: Display) -> tuple[Run, Timeline]:
-    """Show the run until it ends; the last look, and how long each phase took.
+    """Show the run until it ends and its report is written; the last look, and how long each phase took.
 
     Raises:
         ClusterError: the run was deleted, or the API server has not answered for long.
     """
     timeline = Timeline()
     answered = time.monotonic()
+    ended: float | None = None
     with display:
         while True:
             try:
@@ -52,6 +53,8 @@ def follow(kubectl: Kubectl, name: str, display: Display) -> tuple[Run, Timeline
             timeline.look(run)
             display.silence(0)
             display.show(run, timeline)
-            if run.phase.is_terminal:
+            if run.phase.is_terminal and ended is None:
+                ended = answered
+            if run.complete or (ended is not None and answered - ended > REPORT_PATIENCE):
                 return run, timeline
             time.sleep(POLL)

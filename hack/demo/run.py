@@ -28,6 +28,14 @@ class Run:
         return self.status.started_at or self.created
 
     @property
+    def complete(self) -> bool:
+        """Whether nothing more comes: it has ended, and its report is written or was given up."""
+        if not self.phase.is_terminal:
+            return False
+        reports = self.attempts(AttemptStage.REPORT)
+        return self.status.report_uri is not None or not reports or reports[-1].ended_at is not None
+
+    @property
     def waits(self) -> Condition | None:
         """Why its pod does not run, if that is so."""
         admitted = self.condition("Admitted")

@@ -31,6 +31,7 @@ def promoted(console: Console, run: Run, timeline: Timeline) -> None:
         _fact(console, "manifest", f"{_folder(status)}/manifest.json")
     if report is not None:
         _fact(console, "report", report)
+    _fact(console, "gates", _gates(status))
     _fact(console, "cost", _cost(status))
     _fact(console, "time", _times(run, timeline))
     console.print(Padding(_scores(status), (0, 2)))
@@ -45,6 +46,10 @@ def failed(console: Console, run: Run, timeline: Timeline) -> None:
     if reason is not None:
         console.print(Padding(Text(reason.message), (0, 2)))
     _say(console, "")
+    if run.status.report_uri is not None:
+        _fact(console, "report", run.status.report_uri)
+    if run.status.gates:
+        _fact(console, "gates", _gates(run.status))
     _fact(console, "cost", _cost(run.status))
     _fact(console, "time", _times(run, timeline))
     if run.status.scores is not None:
@@ -64,6 +69,15 @@ def _headline(run: Run) -> str:
 def _folder(status: FineTuneRunStatus) -> str:
     """The run's own folder in the store, which also holds the manifest."""
     return str(status.artifact.uri).rpartition("/adapter/")[0] if status.artifact else ""
+
+
+def _gates(status: FineTuneRunStatus) -> str:
+    """Every gate by its verdict: those that were not asked last."""
+    by: dict[str, list[str]] = {}
+    for gate in status.gates:
+        by.setdefault(gate.verdict.value, []).append(gate.name)
+    shown = (verdict for verdict in ("Failed", "Warned", "Waiting", "Passed", "Skipped") if verdict in by)
+    return "  ".join(f"[dim]{verdict}[/] {', '.join(by[verdict])}" for verdict in shown)
 
 
 def _cost(status: FineTuneRunStatus) -> str:
@@ -88,12 +102,13 @@ def _scores(status: FineTuneRunStatus) -> Table:
     scores = status.scores
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 2))
     table.add_column(str(scores.metric) if scores and scores.metric else "score")
-    for name in ("examples", "base", "candidate", "uplift"):
+    for name in ("examples", "base", "candidate", "uplift", "at least"):
         table.add_column(name, justify="right")
     if scores is not None:
-        table.add_row(*_row("all", scores.n, scores.base, scores.candidate))
+        bound = f"{scores.interval[0]:+.3f}" if scores.interval else "-"
+        table.add_row(*_row("all", scores.n, scores.base, scores.candidate), bound)
     for segment in status.segments:
-        table.add_row(*_row(segment.name, segment.n, segment.base, segment.candidate))
+        table.add_row(*_row(segment.name, segment.n, segment.base, segment.candidate), "")
     return table
 
 
@@ -106,10 +121,10 @@ def _row(name: str, n: int | None, base: float | None, candidate: float | None) 
 def _next(console: Console, run: Run) -> None:
     commands = [
         (f"kubectl get ftj,ftr -n {NAMESPACE}", "the job and its runs"),
-        (f"kubectl describe ftr {run.name} -n {NAMESPACE}", "every decision, with its numbers"),
+        (f"hack/uv run --frozen kubectl-retune report {run.name} -n {NAMESPACE}", "every decision, with its numbers"),
     ]
     if run.phase is RunPhase.PROMOTED:
-        commands.append(("hack/uv run --frozen python hack/demo fetch", f"adapter and report into ./{run.name}"))
+        commands.append(("hack/uv run --frozen python hack/demo fetch", f"adapter and report.html into ./{run.name}"))
     commands += [
         ("make demo", "another run"),
         (f"kubectl delete ftj {JOB} -n {NAMESPACE}", "the job and its runs; what is in the store stays"),

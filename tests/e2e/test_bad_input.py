@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ def data(name: str, gold: str = GOLD) -> Raw:
 
 # name: (what is changed, reason, words that the message must hold)
 CASES: dict[str, tuple[Raw, str, tuple[str, ...]]] = {
+    "qlora-on-cpu": ({"method": {"type": "QLoRA"}}, "MethodNeedsGpu", ("spec.method.type",)),
+    "unknown-entity": (
+        {"gates": {"privacy": {"entities": ["FAVOURITE_COLOUR"]}}},
+        "EntityNotKnown",
+        ("spec.gates.privacy.entities", "FAVOURITE_COLOUR", "EMAIL_ADDRESS"),
+    ),
     "model-missing": ({"baseModel": {"uri": "s3://models/nowhere"}}, "BaseModelNotFound", ("spec.baseModel.uri",)),
     "data-missing": ({"dataset": data("nowhere.jsonl")}, "DatasetNotFound", ("spec.dataset.train.uri", "nowhere")),
     "malformed": ({"dataset": data("malformed.jsonl")}, "DatasetMalformed", ("spec.dataset.train.uri", "line 7")),
@@ -94,16 +101,21 @@ def test_wrong_input_is_named_with_its_field(applied: Cluster, name: str) -> Non
     assert said["reason"] == reason, said
     for word in words:
         assert word in said["message"]
-    assert set(applied.jobs(run)) == {"preflight-1"}, "no training pod was asked for"
+    assert not [a for a in applied.jobs(run) if a.startswith("train")], "no training pod was asked for"
 
 
 def test_no_secret_shows_in_status_events_or_logs(applied: Cluster) -> None:
     for name in CASES:
         run = eventually(lambda n=name: applied.runs(n)[0], LONG)["metadata"]["name"]
         applied.phase(run, "Failed", LONG)
+
+    def pods() -> list[Any]:
+        return applied.core.list_namespaced_pod(applied.namespace).items
+
+    eventually(lambda: all(pod.status.phase in ("Succeeded", "Failed") for pod in pods()), LONG)  # reports, too
     texts = [json.dumps(applied.runs(name)) + json.dumps(applied.job(name)) for name in CASES]
     texts += [event.message or "" for event in applied.core.list_namespaced_event(applied.namespace).items]
-    for pod in applied.core.list_namespaced_pod(applied.namespace).items:
+    for pod in pods():
         texts.append(applied.core.read_namespaced_pod_log(pod.metadata.name, applied.namespace))
         texts.append(str(pod.status))
     everything = "\n".join(texts)

@@ -96,7 +96,7 @@ class PrivacyGate(Gate):
         ],
         Field(max_length=64),
         UNIQUE,
-    ] = Field((), description="Kinds of personal data looked for; absent: all that are known.")
+    ] = Field((), description="Kinds of personal data looked for; absent: the usual ones.")
 
 
 class BaselineEndpoint(Model):

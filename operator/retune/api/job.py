@@ -241,7 +241,7 @@ class PinnedBaseModel(StatusModel):
 class GoldLooks(StatusModel):
     """How often the gold set has judged a candidate: looking again and again fools itself."""
 
-    digest: Digest = Field(description="Identity of the gold set when it was first looked at.")
+    digest: Digest = Field(description="Identity of the gold set that was last looked at.")
     sketch: Annotated[str, Field(max_length=512)] | None = Field(None, description="Sketch of its examples.")
     looks: int = Field(0, ge=0, description="Runs judged by it.")
     run: int = Field(0, ge=0, description="Number of the last run judged by it.")
