@@ -188,7 +188,8 @@ def _after_failure(draft: RunDraft, stage: Stage, attempt: Attempt) -> None:
 def hold(draft: RunDraft) -> None:
     """Show that the run stands still because its job is suspended."""
     draft.set(phase=RunPhase.QUEUED if draft.status.resolved is not None else RunPhase.PENDING)
-    draft.condition("Admitted", "Unknown", "Suspended", "The job is suspended, paused or halted; its condition Progressing says how it goes on.")
+    message = "The job is suspended, paused or halted; its condition Progressing says how it goes on."
+    draft.condition("Admitted", "Unknown", "Suspended", message)
 
 
 def _start(draft: RunDraft, stage: Stage, number: int) -> None:

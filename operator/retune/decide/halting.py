@@ -110,8 +110,8 @@ def fruitless(draft: JobDraft) -> bool:
         "FruitlessRuns",
         f"{count} runs in a row have trained and were not promoted{f': {names}' if names else ''}; "
         f"spec.triggers.haltAfterFruitlessRuns is {limit}. Nothing starts, not even after a change or a retry, until a "
-        f"person resumes the job: kubectl annotate finetunejob {meta.name} -n {meta.namespace} "
-        f'{RESUME_ANNOTATION}="$(date -u +%FT%TZ)" --overwrite',
+        f"person does: kubectl retune resume {meta.name} -n {meta.namespace} (it sets the annotation "
+        f"{RESUME_ANNOTATION} to a new value)",
     )
     return True
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from retune.api import (
     Condition,
+    GateVerdict,
     JobPhase,
     LatestRun,
     PinnedBaseModel,
@@ -21,6 +22,7 @@ from retune.decide.conditions import find
 from retune.decide.digest import model_digest
 from retune.decide.draft import JobDraft
 from retune.decide.facts import JobFacts, RunFacts
+from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.naming import RETRY_ANNOTATION
@@ -68,6 +70,7 @@ def observed(draft: JobDraft) -> bool:
             draft.set(latest_run=last.model_copy(update={"phase": RunPhase.CANCELLED}))
     elif latest is not None:
         draft.set(approvals=approvals(draft.status, latest))
+        _pays_off(draft, latest)
         known = latest.status.resolved
         if known is not None:
             draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=known.base_model.digest))
@@ -97,6 +100,15 @@ def _promoted(draft: JobDraft) -> None:
             draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest))
         stable = StableModel(run=run.meta.name, digest=artifact.digest, uri=artifact.uri, since=since)
         draft.set(stable=stable)
+
+
+def _pays_off(draft: JobDraft, latest: RunFacts) -> None:
+    """What the payback gate of the newest run said; a gate that was not asked says nothing about it."""
+    gate = next((g for g in latest.status.gates if g.name == payback.NAME), None)
+    if gate is None or gate.verdict is GateVerdict.SKIPPED:
+        return
+    pays = gate.verdict is GateVerdict.PASSED
+    draft.condition("PaysOff", "True" if pays else "False", "PaysOff" if pays else "PaybackTooLong", gate.reason)
 
 
 def valid(draft: JobDraft) -> bool:

@@ -89,7 +89,8 @@ def test_a_halt_names_the_runs_and_the_way_out() -> None:
     (last,) = job.runs
     assert f"{last} (Failed)" in said.message
     assert "spec.triggers.haltAfterFruitlessRuns is 2" in said.message
-    assert f"kubectl annotate finetunejob triage -n support {RESUME_ANNOTATION}=" in said.message
+    assert "kubectl retune resume triage -n support" in said.message
+    assert RESUME_ANNOTATION in said.message
 
 
 def test_neither_a_change_nor_a_retry_gets_past_a_halt_and_a_resume_does() -> None:

@@ -13,6 +13,8 @@ from retune.api import (
     Condition,
     FineTuneJobStatus,
     FineTuneRunStatus,
+    GateResult,
+    GateVerdict,
     JobPhase,
     Resolved,
     RunPhase,
@@ -330,6 +332,16 @@ def test_a_job_whose_run_needs_signatures_says_whose() -> None:
     decision = steady(make.job_facts(status=known(flying), runs=(flying,)))
     assert decision.status.phase is JobPhase.WAITING
     assert "Waiting for approval: legal." in said(decision, "Progressing").message
+
+
+def test_a_job_says_whether_it_pays_off_as_its_newest_run_found() -> None:
+    gate = GateResult(name="payback", verdict=GateVerdict.FAILED, reason="pays back in 40.0 months")
+    ended = run(1, RunPhase.DECLINED, gates=(gate,))
+    decision = steady(make.job_facts(status=known(ended), runs=(ended,)))
+    assert said(decision, "PaysOff").status == "False"
+    assert "40.0 months" in said(decision, "PaysOff").message
+    unasked = run(1, RunPhase.PROMOTED, gates=())
+    assert find(steady(make.job_facts(status=known(unasked), runs=(unasked,))).status.conditions, "PaysOff") is None
 
 
 PHASES = st.lists(st.sampled_from([*ENDED, RunPhase.PROMOTED]), max_size=6)
