@@ -135,7 +135,8 @@ class Run(RuleBasedStateMachine):
 
     @invariant()
     def never_two_unfinished_jobs(self) -> None:
-        unfinished = [c for c in self.world.children.real.values() if not c.over]
+        # A report may begin before a Job is seen whose creation was never confirmed: it disturbs nobody.
+        unfinished = [c for c in self.world.children.real.values() if not c.over and c.stage is not Stage.REPORT]
         assert len(unfinished) <= 1, unfinished
 
     @invariant()
