@@ -274,7 +274,7 @@ def test_a_ledger_stays_small_however_many_runs_there_were() -> None:
 
 
 def test_a_broken_ledger_holds_the_job_instead_of_refilling_it() -> None:
-    world = World()
+    world = World(make.written(budget=BUDGET, training=make.training(timeout="2h")))
     world.look()
     world.finish(world.flying(), "Failed")  # type: ignore[arg-type]
     (key,) = (k for k in world.bank.objects if k[0] == "configmaps")
@@ -285,6 +285,8 @@ def test_a_broken_ledger_holds_the_job_instead_of_refilling_it() -> None:
     world.look()
     assert world.flying() is None
     assert world.progressing()[0] == "LedgerUnreadable"
+    (said,) = (c for c in world.status()["conditions"] if c["type"] == "BudgetAvailable")
+    assert (said["status"], said["reason"]) == ("False", "LedgerUnreadable")
     world.bank.put(*key, good)  # mended by hand, under a running operator
     world.look()
     assert world.flying() is not None

@@ -34,6 +34,11 @@ def digest_of(files: dict[str, dict[str, Any]]) -> str:
     return sha256_lines(f"{name} {file['sha256']}" for name, file in files.items())
 
 
+def _json(document: dict[str, Any]) -> bytes:
+    # A lone surrogate can come in from a file's text, such as a segment's name, and is no UTF-8.
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def publish(
     config: RunConfig,
     store: Store,
@@ -62,8 +67,7 @@ def publish(
         artifact={"uri": f"{store.uri}/{path.rstrip('/')}", "digest": f"sha256:{digest}"},
         versions=versions.full(),
     )
-    # A lone surrogate can come in from a file's text, and is no UTF-8.
-    told = json.dumps(evaluation, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    told = _json(evaluation)
     # It has one name for all attempts, and a manifest holds its digest: uploading the model took a while.
     attempts.check()
     first = attempts.finished()
@@ -85,7 +89,7 @@ def publish(
         "publishedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     attempts.check()
-    if store.put(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode(), if_absent=True):
+    if store.put(MANIFEST, _json(manifest), if_absent=True):
         say("published", uri=store.uri, digest=digest)
         return result
     first = attempts.finished()

@@ -69,9 +69,8 @@ def read(config: RunConfig, credentials: dict[Role, Credentials], sources: Sourc
         if expected.prepared.fresh is not None:
             fresh = sources.prepared(expected.prepared.fresh, work)
             # Its columns are the training set's, where not every column of the gold set need be.
-            columns = data.open_table(fresh.path, fresh.origin, spec.dataset.format).columns
-            weight = spec.dataset.weight_field if spec.dataset.weight_field in columns else None
-            opened = data.examples(fresh.path, fresh.origin, spec.dataset.format, weight_field=weight)
+            weight = spec.dataset.weight_field
+            opened = data.examples(fresh.path, fresh.origin, spec.dataset.format, weight_field=weight, weighted=False)
             asked = _questions(config, judging.FRESH, fresh, opened, notes)
             sets.append(QuestionSet(judging.FRESH, asked, deciding, (reference, Which.CANDIDATE)))
     if spec.evaluation.guard is not None:

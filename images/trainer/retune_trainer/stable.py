@@ -42,7 +42,7 @@ def fetch(config: RunConfig, credentials: dict[Role, Credentials], base: str, ta
     store = open_store(replace(place, uri=root, field=FIELD))
     manifest = _manifest(store, stable)
     files = _files(manifest, stable, kind, uri.removeprefix(f"{root}/"))
-    if manifest.get("resolved", {}).get("baseModel", {}).get("digest") != base:
+    if _base(manifest, stable) != base:
         return None
     for name, wanted in files.items():
         try:
@@ -72,6 +72,16 @@ def _manifest(store: Store, stable: Stable) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise _unreadable(stable, f"{store.uri}/{MANIFEST} is not a JSON object")
     return manifest
+
+
+def _base(manifest: dict[str, Any], stable: Stable) -> str:
+    try:
+        digest = manifest["resolved"]["baseModel"]["digest"]
+    except (KeyError, TypeError):
+        digest = None
+    if not isinstance(digest, str):
+        raise _unreadable(stable, "its manifest does not say which base model it was made from")
+    return digest
 
 
 def _files(manifest: dict[str, Any], stable: Stable, kind: str, path: str) -> dict[str, dict[str, Any]]:

@@ -383,6 +383,10 @@ class FineTuneRunStatus(StatusModel):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="Who said yes."
     )
+    early_signatures: Annotated[Mapping[Label, Line], Field(max_length=16)] | None = Field(
+        None,
+        description="Signatures from before personal data was found, by approval; they count once they are put again.",
+    )
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=64), keyed("stage", "number")] = Field(
         (), description="Tries at preflight, training and the report, oldest first."
     )

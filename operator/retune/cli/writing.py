@@ -38,6 +38,11 @@ def approve(server: "Server", name: str, approvals: tuple[str, ...]) -> None:
     user = server.user()
     given = {a.get("name"): a.get("by") for a in items(run, "status", "approvals")}
     for one in approvals:
+        if part(run, "status", "earlySignatures", one) == user:
+            raise Failure(
+                f"your signature {one} is from before personal data was found, so it does not count. Take it away "
+                f"first: kubectl annotate finetunerun {name_of(run)} {APPROVAL_PREFIX}{one}-"
+            )
         if one in given:
             click.echo(f"{one} was approved already, by {given[one]}")
             continue
@@ -50,7 +55,7 @@ def approve(server: "Server", name: str, approvals: tuple[str, ...]) -> None:
     if missing:
         click.echo(f"still missing: {listed(missing)}")
     if not part(run, "status", "resolved"):
-        click.echo("Preflight has not read the data yet: you have approved what it will find.")
+        click.echo("Preflight has not read the data yet: if it finds personal data, it has to be signed anew.")
 
 
 @click.command()

@@ -187,7 +187,8 @@ def _after_failure(draft: RunDraft, stage: Stage, attempt: Attempt) -> None:
 
 def hold(draft: RunDraft) -> None:
     """Show that the run stands still because its job is suspended."""
-    draft.set(phase=RunPhase.QUEUED if draft.status.resolved is not None else RunPhase.PENDING)
+    if draft.status.phase is not RunPhase.AWAITING_APPROVAL:  # people may still be wanted, and are when it goes on
+        draft.set(phase=RunPhase.QUEUED if draft.status.resolved is not None else RunPhase.PENDING)
     message = "The job is suspended, paused or halted; its condition Progressing says how it goes on."
     draft.condition("Admitted", "Unknown", "Suspended", message)
 

@@ -87,9 +87,13 @@ def hold(draft: JobDraft, run: RunFacts) -> Hold | None:
 def account(draft: JobDraft) -> None:
     """Write into the status where the money is, as the last thing: by then it is known what has been set aside."""
     facts, ledger = draft.facts, draft.ledger
-    if facts.spec is None or facts.meta.deleting or ledger.unreadable:
+    if facts.spec is None or facts.meta.deleting:
         return
     budget = draft.spec.budget
+    if ledger.unreadable:  # no sums: those that were known last stay
+        if budget is not None and (unread := _held(draft, _next(draft))) is not None:
+            draft.condition("BudgetAvailable", "False", unread.reason, unread.message)
+        return
     released, _ = _released(draft)
     spent, committed = ledger.spent(facts.now), ledger.committed(facts.now)
     currency = facts.policy.currency if budget is None or budget.currency is None else budget.currency

@@ -1,11 +1,16 @@
 """What a job keeps of its runs so that later runs need not start from nothing: approvals, and looks at the gold set."""
 
-from retune.api import Approval, FineTuneJobStatus, GoldLooks
+from retune.api import Approval, FineTuneJobStatus, GoldLooks, RunPhase
 from retune.decide.facts import RunFacts
 
 
 def approvals(status: FineTuneJobStatus, newest: RunFacts) -> tuple[Approval, ...]:
-    """The job's approvals with those of its newest run in the place of older ones of the same name."""
+    """The job's approvals with those of its newest run in the place of older ones of the same name.
+
+    While that run waits for others to sign, its own can still be withdrawn, and nobody inherits them.
+    """
+    if newest.status.phase is RunPhase.AWAITING_APPROVAL:
+        return status.approvals
     merged = {a.name: a for a in (*status.approvals, *newest.status.approvals)}
     return tuple(merged.values())[-16:]  # as many as the status holds
 

@@ -2,13 +2,13 @@
 
 from retune.api import Attempt, AttemptStage
 from retune.decide.actions import CreateChild
+from retune.decide.attempts import MAX_ATTEMPTS
 from retune.decide.draft import RunDraft
 from retune.decide.facts import Stage
 from retune.decide.outcome import Exit, outcome
 from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 
 TRIES = 2
-MAX_ATTEMPTS = 64  # as many as status.attempts can hold
 LONGEST_URI = 1024  # characters that the status can hold
 
 

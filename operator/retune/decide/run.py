@@ -33,7 +33,7 @@ from retune.decide.settle import close, fail, memory_limit, of, open_attempt
 from retune.decide.verdict import judge
 from retune.decide.waiting import Wait
 
-UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)  # what a foreign result can lead to
+UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError)  # what a foreign result can lead to
 
 
 def decide_run(facts: RunFacts) -> RunDecision:
@@ -151,11 +151,13 @@ def allowed(draft: RunDraft) -> bool:
         draft.condition("GatesPassed", "False", f"{failed[0].name.title()}GateFailed", told)
         draft.end(RunPhase.DECLINED)
         return True
+    draft.set(early_signatures=gates.approvals.early(draft.facts, draft.status) or None)
     result, given = gates.approvals.judge(draft.facts, draft.status)
     others = tuple(g for g in draft.status.gates if g.name != result.name)
     draft.set(gates=(*others, result), approvals=given)
     if result.verdict is GateVerdict.WAITING:
-        draft.set(phase=RunPhase.AWAITING_APPROVAL)
+        now = tuple(c for c in draft.status.conditions if (c.type, c.reason) != ("Admitted", "Suspended"))
+        draft.set(phase=RunPhase.AWAITING_APPROVAL, conditions=now)  # if it was suspended, it is no more
         draft.condition("GatesPassed", "Unknown", "AwaitingApproval", f"{result.reason} {result.advice}")
         return True
     acceptance = draft.facts.spec.evaluation.acceptance

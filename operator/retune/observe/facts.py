@@ -119,7 +119,9 @@ class Observer:
 
 
 def _cancel(meta: Meta) -> str:
-    return meta.annotations.get(CANCEL_ANNOTATION, "")
+    if CANCEL_ANNOTATION not in meta.annotations:
+        return ""
+    return meta.annotations[CANCEL_ANNOTATION] or "no reason given"  # it is its presence that counts
 
 
 def _stopped(job: Meta) -> bool:

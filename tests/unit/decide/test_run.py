@@ -14,6 +14,7 @@ from retune.api import AttemptStage, Condition, FineTuneRunStatus, Resolved, Run
 from retune.decide.actions import CreateChild, DeleteChild, RunDecision
 from retune.decide.conditions import find
 from retune.decide.facts import PodProgress, RunFacts, Stage
+from retune.decide.job import decide_job
 from retune.decide.run import decide_run
 
 PASSED = make.attempt(1, AttemptStage.PREFLIGHT, started_at=make.NOW, ended_at=make.at(5), exit="Succeeded")
@@ -176,12 +177,91 @@ def test_a_run_waits_until_everybody_has_signed_and_remembers_who_and_when() -> 
 
 
 def test_a_signature_that_is_withdrawn_while_others_are_missing_does_not_count() -> None:
-    facts = needs("legal", "privacy")
-    half = decide_run(signed(facts, legal="alice")).status
-    job = replace(facts, job=facts.job.model_copy(update={"approvals": half.approvals}))
-    after = decide_run(replace(signed(job, privacy="bob"), status=half))
+    facts = replace(needs("legal", "privacy"), status=decide_run(needs("legal", "privacy")).status)
+    half = decide_run(signed(facts, legal="alice"))
+    waiting = replace(facts, status=half.status)
+    job = replace(facts, job=decide_job(make.job_facts(runs=(waiting,))).status)
+    after = decide_run(replace(signed(job, privacy="bob"), status=half.status))
     assert after.status.phase is RunPhase.AWAITING_APPROVAL
     assert "legal" in said(after, "GatesPassed").message
+
+
+PII = {"EMAIL_ADDRESS": 3, "rows": 3, "redacted": 1}
+
+
+def finds(pii: dict[str, Any], *names: str, **privacy: Any) -> RunFacts:
+    gates = {"approvals": {"required": [{"name": n} for n in names]}, "privacy": privacy}
+    spec = make.run_spec(spec=make.job_spec(gates=gates))
+    return preflight(spec=spec, **over(measured(privacy=pii), Stage.PREFLIGHT))
+
+
+def test_a_signature_from_before_personal_data_was_found_counts_only_when_it_is_put_again() -> None:
+    early = signed(finds(PII, "legal", redact=True), legal="alice")
+    first = decide_run(early)
+    assert first.status.phase is RunPhase.AWAITING_APPROVAL
+    assert not first.status.approvals
+    assert "alice" in said(first, "GatesPassed").message
+    again = decide_run(replace(early, status=first.status))
+    assert again.status == first.status, "looking twice changes nothing"
+    withdrawn = decide_run(signed(replace(early, status=first.status)))
+    resigned = decide_run(replace(early, status=withdrawn.status))
+    assert resigned.status.phase is RunPhase.QUEUED
+    assert [(a.name, a.by) for a in resigned.status.approvals] == [("legal", "alice")]
+
+
+def test_somebody_elses_signature_may_take_the_place_of_one_that_came_too_early() -> None:
+    early = signed(finds(PII, "legal", redact=True), legal="alice")
+    replaced = decide_run(signed(replace(early, status=decide_run(early).status), legal="bob"))
+    assert replaced.status.phase is RunPhase.QUEUED
+
+
+def test_an_early_signature_holds_when_no_personal_data_is_found() -> None:
+    assert decide_run(signed(needs("legal"), legal="alice")).status.phase is RunPhase.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("pii", "later"),
+    [
+        ({"rows": 0}, finds({}, "legal", mode="Off")),
+        ({"rows": 0}, finds({"rows": 0}, "legal", entities=["IBAN_CODE"])),
+        (PII, finds({**PII, "redacted": 0}, "legal", mode="Warn")),
+    ],
+    ids=["nobody looks any more", "less is looked for", "it is not scrubbed any more"],
+)
+def test_an_approval_does_not_hold_once_less_is_done_about_personal_data(pii: dict[str, Any], later: RunFacts) -> None:
+    facts = finds(pii, "legal", redact=True)
+    signed_off = decide_run(signed(replace(facts, status=decide_run(facts).status), legal="alice")).status
+    assert signed_off.phase is RunPhase.QUEUED
+    job = facts.job.model_copy(update={"approvals": signed_off.approvals})
+    assert decide_run(replace(facts, job=job)).status.phase is RunPhase.QUEUED
+    assert decide_run(replace(later, job=job)).status.phase is RunPhase.AWAITING_APPROVAL
+
+
+def test_sixteen_approvals_by_people_with_long_names_fit_into_the_status() -> None:
+    names = [f"{letter * 60}" for letter in "abcdefghijklmnop"]
+    waits = decide_run(needs(*names))
+    assert waits.status.phase is RunPhase.AWAITING_APPROVAL
+    facts = replace(needs(*names), status=waits.status)
+    done = decide_run(signed(facts, **dict.fromkeys(names, "system:serviceaccount:" + "x" * 100)))
+    assert done.status.phase is RunPhase.QUEUED
+    for status in (waits.status, done.status):
+        FineTuneRunStatus.model_validate(status.model_dump())
+
+
+def test_a_run_that_is_suspended_while_it_waits_for_people_still_says_so() -> None:
+    waits = decide_run(needs("legal"))
+    stopped = decide_run(replace(needs("legal"), status=waits.status, suspended=True))
+    assert stopped.status.phase is RunPhase.AWAITING_APPROVAL
+    assert said(stopped, "Admitted").reason == "Suspended"
+    on = decide_run(replace(needs("legal"), status=stopped.status))
+    assert not [c for c in on.status.conditions if c.reason == "Suspended"], "it is not suspended any more"
+
+
+def test_a_result_with_a_number_beyond_all_bounds_fails_the_run_instead_of_the_operator() -> None:
+    facts = in_training(**over({**make.trained(), "steps": float("inf")}, Stage.TRAIN))
+    decision = decide_run(facts)
+    assert decision.status.phase is RunPhase.FAILED
+    assert said(decision, "Trained").reason == "InvalidResult"
 
 
 def test_an_approval_holds_for_a_later_run_as_long_as_what_was_approved_stays_the_same() -> None:

@@ -20,7 +20,7 @@ def attempt(store, number, uid="uid-1"):
     return Attempts(run_config(uid=uid, attempt=number), store)
 
 
-def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned", kind="adapter"):
+def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned", kind="adapter", outcome=None):
     folder = tmp_path / f"adapter-{number}"
     folder.mkdir(exist_ok=True)
     (folder / "adapter_model.safetensors").write_bytes(weights)
@@ -34,7 +34,7 @@ def publish_as(store, number, tmp_path, uid="uid-1", weights=b"learned", kind="a
         kind=kind,
         evaluation={"by": number},
         resolved={},
-        outcome={"steps": number},
+        outcome=outcome or {"steps": number},
     )
 
 
@@ -134,6 +134,12 @@ class TestManifest:
         written = store.objects[named["path"]]
         assert (named["size"], named["sha256"]) == (len(written), hashlib.sha256(written).hexdigest())
         assert json.loads(written) == {"by": 1}
+
+    def test_a_segment_with_half_of_an_emoji_in_its_name_loses_no_training(self, tmp_path):
+        store = MemoryStore()
+        outcome = {"segments": [{"name": "teen \ud83d", "n": 60}]}
+        publish_as(store, 1, tmp_path, outcome=outcome)
+        assert json.loads(store.objects["manifest.json"])["result"]["segments"][0]["name"] == "teen ?"
 
     def test_a_full_fine_tune_is_published_as_a_model(self, tmp_path):
         store = MemoryStore()

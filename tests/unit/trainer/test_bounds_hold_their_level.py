@@ -186,6 +186,11 @@ class TestSegments:
         assert regression_p(Paired(before, before / 2, np.ones(60)), 0.05, ALPHA) < 0.001
         assert regression_p(Paired(before / 2, before, np.ones(60)), 0.05, ALPHA) > 0.9
 
+    @pytest.mark.parametrize(("n", "lost", "allowed"), [(60, 0, 0.3), (500, 0, 0.1), (1000, 5, 0.05), (200, 3, 1.0)])
+    def test_a_segment_that_lost_far_less_than_is_allowed_is_not_blamed(self, n, lost, allowed):
+        now = np.r_[np.zeros(lost), np.ones(n - lost)]
+        assert regression_p(Paired(np.ones(n), now, np.ones(n)), allowed, ALPHA) > 0.5
+
     def test_under_50_examples_nothing_is_said(self):
         assert regression_p(Paired(np.ones(49), np.zeros(49), np.ones(49)), 0.05, ALPHA) is None
 

@@ -12,7 +12,7 @@ from retune_trainer.errors import InputError
 from retune_trainer.evaluation import document, judging
 from retune_trainer.evaluation.asking import Answers, QuestionSet
 from retune_trainer.learning.interface import Answered, Which
-from retune_trainer.metrics import METRICS
+from retune_trainer.metrics import METRICS, configured, json_valid
 
 BOTH = (Which.BASE, Which.CANDIDATE)
 
@@ -100,6 +100,17 @@ class TestSegments:
             "candidate": 0.166667,
             "p": 0,
         }
+
+    def test_one_answer_that_is_slow_to_check_is_checked_once_for_all_segments(self, monkeypatch):
+        monkeypatch.setattr(json_valid, "SECONDS", 0.01)
+        examples = [Example(str(n), "1", segment=f"s{n % 30}") for n in range(60)]
+        said = ["1"] * 59 + [f'"{"a" * 40}b"']
+        schema = {"pattern": "^(a+)+$"}
+        asked = QuestionSet("Gold", examples, {"JsonValid": configured("JsonValid", schema)}, BOTH)
+        given = {which: {1: [Answered((text,)) for text in said]} for which in BOTH}
+        found = judge(Answers(asked, given), maxSegmentRegression=0.1)
+        assert len(found["segments"]) == 30
+        assert found["scores"]["candidate"] == pytest.approx(59 / 60, abs=1e-6)
 
     def test_without_a_limit_no_segment_is_tested(self):
         found = judge(segmented(worse=(60, 40, 10)))

@@ -80,7 +80,7 @@ class TestAgainstWhom:
         assert compared(pod.run()) == [("Gold", "Base")]
         assert stable.OTHER_BASE in evaluation_of(pod)["notes"]
 
-    @pytest.mark.parametrize("harm", ["changed", "gone", "no manifest", "other digest", "other run", "bad address"])
+    @pytest.mark.parametrize("harm", ["changed", "gone", "no manifest", "other digest", "other run", "no base", "bad address"])
     def test_a_serving_model_that_is_not_what_was_published_ends_the_run(self, claim, tmp_path, serving, harm):
         told = serving()
         folder = claim / told["uri"].removeprefix("pvc://store/")
@@ -95,6 +95,9 @@ class TestAgainstWhom:
                 told["digest"] = f"sha256:{'0' * 64}"
             case "other run":
                 told["run"] = "job-7"
+            case "no base":
+                manifest = folder.parent.parent / "manifest.json"
+                manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "resolved": None}))
             case "bad address":
                 told["uri"] = "pvc://store"
         pod = Pod(claim, tmp_path, stable=told)
@@ -156,6 +159,17 @@ class TestOnWhat:
         shutil.rmtree(alone.out / "attempts")
         (alone.out / "manifest.json").unlink()
         assert compared(alone.run()) == [("Gold", "Base"), ("Fresh", "Base")]
+
+    def test_fresh_gold_counts_by_weight_even_if_its_first_row_has_none(self, claim, tmp_path):
+        fresh = rows(3, "new")
+        fresh[2]["cost"] = 1e6
+        prepared = {"train": prepare(claim, "train.jsonl", rows(7)), "fresh": prepare(claim, "fresh.jsonl", fresh)}
+        write_rows(claim / "gold.jsonl", [{**row, "cost": 1} for row in rows(5, "gold")])
+        train, gold = ({"uri": f"pvc://store/{name}.jsonl"} for name in ("train", "gold"))
+        dataset = {"train": train, "gold": gold, "weightField": "cost"}
+        says = {Which.CANDIDATE: lambda example: ("?",) if example.prompt == "new question 2" else (example.completion,)}
+        pod = Pod(claim, tmp_path, expected=expected(prepared), learner={"says": says}, dataset=dataset)
+        assert pod.run()["comparisons"][1]["candidate"] < 0.01
 
     def test_the_guard_set_is_measured_by_its_own_metric_against_the_base(self, claim, tmp_path):
         write_rows(claim / "guard.jsonl", [{"text": f"what is {n}", "label": str(n % 2)} for n in range(30)])

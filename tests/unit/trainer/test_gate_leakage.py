@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from tests.unit.trainer.measured import OFF, classes, of
@@ -89,6 +90,19 @@ def test_hundreds_of_alike_rows_on_both_sides_are_found_with_bounded_memory(tmp_
     train = classes(*((f"{OTHER} {TEXTS[0]} {n}", "a") for n in range(40)))
     gold = classes(*((f"{OTHER} {TEXTS[0]} {n}", "a") for n in range(600, 900)))
     assert leakage_of(tmp_path, train, gold)[0]["near"] == 300
+
+
+def test_gold_of_long_documents_takes_memory_for_some_of_them_at_a_time(tmp_path):
+    document = " ".join(TEXTS) * 250
+    gold = classes(*((f"{n} {document}", "a") for n in range(160)))
+    tracemalloc.start()
+    try:
+        leakage_of(tmp_path, classes((OTHER, "b")), gold)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(len(row["text"]) for row in gold) > 5_000_000
+    assert peak < 160 << 20
 
 
 def test_a_template_that_both_sets_share_is_no_leak(tmp_path):

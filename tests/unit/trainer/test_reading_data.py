@@ -164,6 +164,19 @@ class TestParquet:
         content = self.write(tmp_path, {"text": [f"{n:01000}" for n in range(50)], "label": ["a"] * 50})
         assert len(read(tmp_path, "x.parquet", content)[1]) == 50
 
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pa.array([1_700_000_000_000_000_001], pa.timestamp("ns")),
+            pa.array([10**17], pa.timestamp("ms")),
+            pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")),
+        ],
+        ids=["nanoseconds", "a year Python has no date for", "text that is not UTF-8"],
+    )
+    def test_a_value_that_python_cannot_hold_is_malformed_not_a_crash(self, tmp_path, column):
+        error = refused(tmp_path, "x.parquet", self.write(tmp_path, {"text": ["a"], "label": ["b"], "at": column}))
+        assert (error.reason, ", row 1: " in error.message) == ("DatasetMalformed", True)
+
     def test_what_is_no_parquet_is_malformed(self, tmp_path):
         assert refused(tmp_path, "x.parquet", b"PAR1 not really").reason == "DatasetMalformed"
 
@@ -282,6 +295,12 @@ class TestWeights:
             self.weights(tmp_path, 1, value)
         assert caught.value.field == "spec.dataset.weightField"
         assert "line 2: 'cost' is " in caught.value.message
+
+    def test_where_weights_may_be_absent_those_that_come_later_in_the_file_count(self, tmp_path):
+        path = tmp_path / "x.jsonl"
+        path.write_text('{"text": "a", "label": "b"}\n{"text": "c", "label": "d", "cost": 5}\n')
+        found = data.examples(path, origin("x.jsonl"), weight_field="cost", weighted=False)[1]
+        assert [e.weight for e in found] == [1, 5]
 
     def test_a_column_that_is_not_there_is_refused_at_once(self, tmp_path):
         path = tmp_path / "x.jsonl"

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from tests.unit.trainer import report_samples as samples
 
-from retune_trainer.reporting import page
+from retune_trainer.reporting import page, wording
 from retune_trainer.reporting.build import Report, build
 from retune_trainer.reporting.gather import Material
 from retune_trainer.reporting.plain import storable
@@ -124,6 +124,11 @@ def test_the_figures_that_decide_come_first_with_their_units():
     first = text[: text.index("Gates")]
     for figure in ("+1.7 pp", "\N{MINUS SIGN}3.5 to +6.9 pp", "240", "EUR 7.27", "15.6 months", "2 h 14 min"):
         assert figure in first
+
+
+@pytest.mark.parametrize(("alpha", "told"), [(0.05, "95.0"), (0.01, "99.0"), (0.05 / 420, "99.988"), (1e-6, "99.9999")])
+def test_no_bound_is_told_to_be_certain(alpha, told):
+    assert wording.sureness(alpha) == f"{told}{wording.THIN}%"
 
 
 def test_the_smallest_effect_that_could_have_been_shown_is_said():

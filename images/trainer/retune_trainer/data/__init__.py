@@ -72,8 +72,10 @@ def open_table(
     wanted: str | None = None,
     segment_field: str | None = None,
     weight_field: str | None = None,
+    *,
+    weighted: bool = True,
 ) -> Table:
-    """Open a file; its rows are read one at a time.
+    """Open a file; its rows are read one at a time. With `weighted` False it may lack the column of weights.
 
     Raises:
         InputError: at once if the file holds no row or is of the wrong format, and on reaching a malformed line.
@@ -90,7 +92,7 @@ def open_table(
     table = Table(form, tuple(first[1]), unit, origin, records)
     if segment_field is not None:
         table.require(segment_field, "spec.dataset.segmentField")
-    if weight_field is not None:
+    if weight_field is not None and weighted:
         table.require(weight_field, "spec.dataset.weightField")
     return table
 
@@ -101,11 +103,13 @@ def examples(
     wanted: str | None = None,
     segment_field: str | None = None,
     weight_field: str | None = None,
+    *,
+    weighted: bool = True,
 ) -> tuple[Format, Iterator[Example]]:
     """The format of a file and its examples, one at a time, without the empty ones.
 
     Raises:
         InputError: as `open_table`.
     """
-    table = open_table(path, origin, wanted, segment_field, weight_field)
+    table = open_table(path, origin, wanted, segment_field, weight_field, weighted=weighted)
     return table.format, (record.example for record in table.records if record.example is not None)

@@ -26,5 +26,6 @@ def read(path: Path, origin: Origin) -> Iterator[tuple[int, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowException, OSError) as error:
+    # pyarrow's own words for text that is not UTF-8 and times that Python has no type for are ValueError and such.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise origin.malformed(number + 1, f"not valid Parquet: {error}", unit="row") from None

@@ -46,16 +46,20 @@ class Answers:
 
     asked: QuestionSet
     given: dict[Which, dict[int, list[Answered]]] = field(default_factory=dict)
+    _contributed: dict[tuple[Which, str], list[tuple[float, float]]] = field(default_factory=dict, repr=False)
 
     def plain(self, which: Which) -> list[Answered]:
         """A model's answers as they would be served."""
         return self.given[which][min(self.given[which])]
 
     def contributions(self, which: Which, metric: str) -> list[tuple[float, float]]:
-        """What each example adds to a metric."""
-        measure = self.asked.metrics[metric]
-        given = self.given[which].get(measure.ask.best) or self.plain(which)
-        return [measure.contribution(*each) for each in zip(self.asked.examples, given, strict=True)]
+        """What each example adds to a metric. Each answer is scored once, however many segments ask: it may be slow."""
+        if (which, metric) not in self._contributed:
+            measure = self.asked.metrics[metric]
+            given = self.given[which].get(measure.ask.best) or self.plain(which)
+            pairs = zip(self.asked.examples, given, strict=True)
+            self._contributed[which, metric] = [measure.contribution(*each) for each in pairs]
+        return self._contributed[which, metric]
 
 
 def ask(learner: Learner, sets: Sequence[QuestionSet], on_answers: Callable[[int], None]) -> list[Answers]:

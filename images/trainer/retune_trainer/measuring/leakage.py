@@ -40,7 +40,7 @@ class Near:
 
     def look(self, train: Signatures, rows: Indices) -> None:
         """Compare some training rows, given with their numbers."""
-        pairs = [self._candidates(band, train[:, band]) for band in range(BANDS)]
+        pairs = (self._candidates(band, train[:, band]) for band in range(BANDS))
         for candidates in pairs:
             for start in range(0, len(candidates), CHUNK):
                 part = candidates[start : start + CHUNK]

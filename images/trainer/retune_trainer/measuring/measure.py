@@ -20,7 +20,7 @@ from retune_trainer.measuring import findings, hold_out, leakage, privacy, readi
 from retune_trainer.measuring.lengths import Lengths
 from retune_trainer.measuring.prepared import Prepared, Writer
 from retune_trainer.measuring.rows import Rows
-from retune_trainer.measuring.scan import BATCH, Scanned, compared, scan_gold, scan_train
+from retune_trainer.measuring.scan import BATCH, BATCH_CHARACTERS, Scanned, compared, scan_gold, scan_train
 from retune_trainer.measuring.shingles import Signatures, common, signatures
 from retune_trainer.measuring.sketch import sketch
 from retune_trainer.measuring.text import Keys
@@ -104,11 +104,10 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
 
 def _train(config: RunConfig, train: DataFile) -> Table:
     dataset = config.spec.dataset
-    table = data.open_table(train.path, train.origin, dataset.format)
-    if dataset.weight_field in table.columns:
-        # Asked of the gold set; where training has it, too, it must be as well formed.
-        return data.open_table(train.path, train.origin, dataset.format, weight_field=dataset.weight_field)
-    return table
+    # Weights are asked of the gold set; where training has them, too, they must be as well formed.
+    return data.open_table(
+        train.path, train.origin, dataset.format, weight_field=dataset.weight_field, weighted=False
+    )
 
 
 def _gold(config: RunConfig, gold: DataFile) -> Table:
@@ -140,13 +139,14 @@ def _held(config: RunConfig, learned: Scanned) -> npt.NDArray[np.bool_]:
 
 def _signed(table: Table, template: Keys) -> Signatures:
     """The signatures of a set's questions, empty rows left out."""
-    found, batch = [], list[str]()
+    found, batch, characters = [], list[str](), 0
     for record in table.records:
         if record.example is not None:
             batch.append(compared(record.example)[0])
-            if len(batch) == BATCH:
+            characters += len(batch[-1])
+            if len(batch) >= BATCH or characters > BATCH_CHARACTERS:
                 found.append(signatures(batch, template))
-                batch = []
+                batch, characters = [], 0
     return np.concatenate([*found, signatures(batch, template)])
 
 

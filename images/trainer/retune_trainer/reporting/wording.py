@@ -110,6 +110,12 @@ def percent(share: float | None) -> str:
     return DASH if share is None else signed(f"{100 * share:.{2 if 0 < abs(share) < 0.001 else 1}f}{THIN}%")
 
 
+def sureness(alpha: float) -> str:
+    """The confidence of a bound at level `alpha`, never rounded up to certainty: 95.0 %, 99.988 %."""
+    digits = max(1, -math.floor(math.log10(alpha)) - 1) if alpha > 0 else 1
+    return f"{100 * (1 - alpha):.{digits}f}{THIN}%"
+
+
 def difference(value: float | None, name: str | None, *, unit: bool = True) -> str:
     """A difference of scores by metric `name`, with its sign: +6.3 pp, or +0.412 where scores are no fractions."""
     if value is None:

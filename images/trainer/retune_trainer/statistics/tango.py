@@ -82,7 +82,8 @@ def _tail(changed: int, n: int, at: float, found: float, *, left_out: float) -> 
     low, high = _discordances(changed, n, left_out)
     low = max(low, abs(at))
     if low > high:
-        return left_out
+        # No credible share of changes is as large as `at`: above it that speaks against `at`; below it, for less.
+        return left_out if found > 0 else 1.0
     # Finer where it is small: there the chance changes fastest.
     shares = np.linspace(math.sqrt(low), math.sqrt(high), DISCORDANCES) ** 2
     gains = _window((low + at) / 2, (high + at) / 2, n)

@@ -45,7 +45,9 @@ def judge(facts: RunFacts, measured: Measured) -> GateResult:
         )
     findings += _agreement(facts, numbers.get("agreement"))
     findings += _balance(facts, numbers.get("divergence"))
-    result = conclude(NAME, gate, findings, f"{count(examples)} examples, {share(fraction)} contradict.", numbers)
+    copies = share(numbers.get("duplicateFraction", 0))
+    said = f"{count(examples)} examples, of which {copies} are copies and {share(fraction)} contradict others."
+    result = conclude(NAME, gate, findings, said, numbers)
     if not findings and (cut := numbers.get("tooLong", 0)) > 0:
         return result.model_copy(
             update={
