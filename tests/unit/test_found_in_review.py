@@ -61,6 +61,17 @@ def test_a_pod_of_another_namespace_is_never_one_of_the_runs_pods() -> None:
     assert facts.pods == ()
 
 
+def test_a_cancel_without_a_reason_is_a_cancel() -> None:
+    """Like pause and halt: a GPU that a person has stopped must not go on because they gave no reason."""
+    caches, run = Caches.empty(), raw_run()
+    run["metadata"]["annotations"] = {"retune.dev/cancel": ""}
+    caches.job(raw_job())
+    caches.run(run)
+    facts = virtually(Observer(caches, Silent(), make.POLICY).run(NS, make.RUN))
+    assert facts is not None
+    assert decide_run(facts).status.phase is RunPhase.CANCELLED
+
+
 def test_stable_does_not_go_back_when_somebody_deletes_the_run_that_made_it() -> None:
     def promoted(number: int) -> Any:
         artifact = Artifact(uri=f"s3://m/{number}", digest=f"sha256:{number}")

@@ -33,7 +33,9 @@ class _Format(logging.Formatter):
             line |= fields
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(self._scrubber.tree(line), ensure_ascii=False, default=str)
+        told = json.dumps(self._scrubber.tree(line), ensure_ascii=False, default=str)
+        # A line that cannot be written, logging would print by itself, past the scrubber. A lone surrogate is enough.
+        return told.encode("utf-8", "replace").decode()
 
 
 def set_up(scrubber: Scrubber, stream: TextIO | None = None) -> None:

@@ -383,7 +383,7 @@ class FineTuneRunStatus(StatusModel):
     approvals: Annotated[tuple[Approval, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="Who said yes."
     )
-    early_signatures: Annotated[Mapping[Label, Line], Field(max_length=16)] | None = Field(
+    early_signatures: Annotated[Mapping[str, Line], Field(max_length=16)] | None = Field(
         None,
         description="Signatures from before personal data was found, by approval; they count once they are put again.",
     )

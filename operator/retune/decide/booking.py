@@ -52,6 +52,9 @@ def booked(books: Books, runs: tuple[RunFacts, ...], now: datetime) -> Ledger:
     there = {run.meta.name: run for run in (*books.former, *runs)}
     for name, run in there.items():
         ledger = _of_run(ledger, name, run, now)
+    for run in books.former:
+        if _abandoned(run):
+            ledger = _of_gone(ledger, run.meta.name, *_last_seen(run, _entry(run)), now)
     last_seen = {run.meta.name: run for run in books.gone}
     for name, booked_last in ledger.open:
         if name in there:
@@ -100,6 +103,12 @@ def _entry(run: RunFacts) -> Entry:
 def _at_work(status: FineTuneRunStatus) -> Attempt | None:
     """The attempt that is open; a report's is cheap, comes after the end, and keeps no money back."""
     return next((a for a in status.attempts if not a.ended_at and a.stage is not AttemptStage.REPORT), None)
+
+
+def _abandoned(run: RunFacts) -> bool:
+    """Its job is gone, so nobody drives it or closes its attempts any more, and nothing of it runs."""
+    open_ = run.status.phase is None or not run.status.phase.is_terminal or _at_work(run.status) is not None
+    return open_ and all(c.over for c in run.children) and all(p.over for p in run.pods)
 
 
 def _last_seen(run: RunFacts, booked_last: Entry) -> tuple[Entry, tuple[Pod, ...]]:

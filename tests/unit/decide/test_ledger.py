@@ -12,7 +12,7 @@ from tests.unit import make
 
 from retune.api import Attempt, AttemptStage, FineTuneRunStatus, RunPhase
 from retune.decide.actions import WriteLedger
-from retune.decide.booking import booked, bound
+from retune.decide.booking import booked, bound, settle
 from retune.decide.cost import cost
 from retune.decide.facts import Books, RunFacts, Stage
 from retune.decide.job import decide_job
@@ -32,6 +32,19 @@ ENTRIES = st.builds(
 )
 RUNS = st.lists(st.tuples(st.text(min_size=1, max_size=63), ENTRIES), max_size=5, unique_by=lambda run: run[0])
 LEDGERS = st.builds(Ledger, currency=st.sampled_from(["EUR", "USD"]), settled=MONEY, runs=RUNS.map(tuple))
+
+
+def test_a_run_that_outlives_its_job_costs_what_its_pod_ran_and_frees_the_rest() -> None:
+    """Deleted with --cascade=orphan: the run stays as it is, and nobody closes its attempts any more."""
+    attempt = make.attempt(1, started_at=make.NOW, job_uid=make.child().uid)
+    status = FineTuneRunStatus(phase=RunPhase.TRAINING, attempts=(attempt,))
+    run = make.run_facts(status, orphaned=True, children=(make.child(),), pods=(make.running(),))
+    books = Books(Ledger("EUR", runs=((run.meta.name, Entry(reserved=Decimal(10), uid=run.meta.uid)),)), former=(run,))
+    assert settle(books, make.at(60))[0].open, "its pod still runs"
+    over = replace(run, children=(make.child(complete=True),), pods=(make.ended(0, make.trained()),))
+    ledger, again = settle(replace(books, former=(over,)), make.at(86400))
+    assert ledger.spent(make.at(86400)) == Decimal("0.0700")  # 100 s at 2.50 and half a core at 0.04 an hour
+    assert (ledger.committed(make.at(86400)), again) == (0, None)
 
 
 @given(LEDGERS)

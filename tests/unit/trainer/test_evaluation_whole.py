@@ -80,7 +80,9 @@ class TestAgainstWhom:
         assert compared(pod.run()) == [("Gold", "Base")]
         assert stable.OTHER_BASE in evaluation_of(pod)["notes"]
 
-    @pytest.mark.parametrize("harm", ["changed", "gone", "no manifest", "other digest", "other run", "no base", "bad address"])
+    @pytest.mark.parametrize(
+        "harm", ["changed", "gone", "no manifest", "other digest", "other run", "no base", "bad address"]
+    )
     def test_a_serving_model_that_is_not_what_was_published_ends_the_run(self, claim, tmp_path, serving, harm):
         told = serving()
         folder = claim / told["uri"].removeprefix("pvc://store/")
@@ -167,7 +169,9 @@ class TestOnWhat:
         write_rows(claim / "gold.jsonl", [{**row, "cost": 1} for row in rows(5, "gold")])
         train, gold = ({"uri": f"pvc://store/{name}.jsonl"} for name in ("train", "gold"))
         dataset = {"train": train, "gold": gold, "weightField": "cost"}
-        says = {Which.CANDIDATE: lambda example: ("?",) if example.prompt == "new question 2" else (example.completion,)}
+        says = {
+            Which.CANDIDATE: lambda example: ("?",) if example.prompt == "new question 2" else (example.completion,)
+        }
         pod = Pod(claim, tmp_path, expected=expected(prepared), learner={"says": says}, dataset=dataset)
         assert pod.run()["comparisons"][1]["candidate"] < 0.01
 

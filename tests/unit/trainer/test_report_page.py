@@ -126,7 +126,9 @@ def test_the_figures_that_decide_come_first_with_their_units():
         assert figure in first
 
 
-@pytest.mark.parametrize(("alpha", "told"), [(0.05, "95.0"), (0.01, "99.0"), (0.05 / 420, "99.988"), (1e-6, "99.9999")])
+@pytest.mark.parametrize(
+    ("alpha", "told"), [(0.05, "95.0"), (0.01, "99.0"), (0.05 / 420, "99.988"), (1.2e-6, "99.99988")]
+)
 def test_no_bound_is_told_to_be_certain(alpha, told):
     assert wording.sureness(alpha) == f"{told}{wording.THIN}%"
 

@@ -179,3 +179,18 @@ def test_the_keys_of_the_prompted_model_are_taken_and_hidden():
 @pytest.mark.parametrize("secret_key", credentials.SECRET_KEYS)
 def test_every_kind_of_secret_is_hidden(secret_key):
     assert Scrubber([Credentials({secret_key: "very-secret"})]).text("very-secret") == "[hidden]"
+
+
+def test_a_line_that_is_no_utf8_is_logged_and_never_printed_past_the_scrubber(capsys):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        log.set_up(Scrubber([Credentials({"HF_TOKEN": "hf_secret"})]), stream)
+        log.say("ended", detail="column \ud83d of hf_secret")
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:], root.level = before, level
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue())["detail"] == "column ? of [hidden]"
+    assert capsys.readouterr().err == ""

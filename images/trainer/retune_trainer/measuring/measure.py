@@ -105,9 +105,7 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
 def _train(config: RunConfig, train: DataFile) -> Table:
     dataset = config.spec.dataset
     # Weights are asked of the gold set; where training has them, too, they must be as well formed.
-    return data.open_table(
-        train.path, train.origin, dataset.format, weight_field=dataset.weight_field, weighted=False
-    )
+    return data.open_table(train.path, train.origin, dataset.format, weight_field=dataset.weight_field, weighted=False)
 
 
 def _gold(config: RunConfig, gold: DataFile) -> Table:
