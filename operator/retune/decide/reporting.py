@@ -5,10 +5,11 @@ from retune.decide.actions import CreateChild
 from retune.decide.attempts import MAX_ATTEMPTS
 from retune.decide.draft import RunDraft
 from retune.decide.facts import Stage
-from retune.decide.outcome import Exit, outcome
+from retune.decide.outcome import Exit, Outcome, outcome
 from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 
 TRIES = 2
+PATIENCE = 3600  # s after the run's end
 LONGEST_URI = 1024  # characters that the status can hold
 
 
@@ -28,7 +29,11 @@ def report(draft: RunDraft) -> None:
         return
     child, pods = of(facts, last)
     if child is None:
-        _create(draft, last)
+        since = (facts.now - (status.ended_at or facts.now)).total_seconds()
+        if since > PATIENCE:  # a quota that never lets it be created, or somebody who takes it away each time
+            close(draft, last, Outcome(Exit.LOST, "ReportGivenUp", "The report's Job could not be created", {}))
+        else:
+            _create(draft, last)
         return
     ended = outcome(child, pods, REPORT_MEMORY_LIMIT)
     if ended is None:

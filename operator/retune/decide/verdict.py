@@ -58,12 +58,17 @@ def _known(*numbers: float | None) -> bool:
 
 def _say(gold: Comparison, status: FineTuneRunStatus) -> str:
     look = status.look
-    sure = f", {1 - look.alpha:.1%} sure" if look is not None else ""
+    sure = f", {_sureness(look.alpha)} sure" if look is not None else ""
     again = f" at look {look.number}" if look is not None and look.number > 1 else ""
     return (
         f"{gold.metric} {gold.candidate:.3f} on {gold.n} gold examples, {gold.against.value.lower()} "
         f"{gold.reference:.3f}, uplift {gold.uplift:+.3f} (at least {gold.lower:+.3f}{sure}{again})"
     )
+
+
+def _sureness(alpha: float) -> str:
+    """1 - alpha as percent, with as many digits as it takes not to be certain: 97.5%, 99.988%."""
+    return f"{1 - alpha:.{max(1, math.ceil(-math.log10(alpha)) - 1)}%}"
 
 
 Problem = tuple[str, str] | None

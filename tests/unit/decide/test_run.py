@@ -350,6 +350,17 @@ def test_the_report_is_named_when_it_is_written_and_given_up_after_two_tries() -
     assert given_up.status.phase is RunPhase.PROMOTED
 
 
+def test_a_report_that_cannot_be_created_is_given_up_an_hour_after_the_end() -> None:
+    facts = in_training(**over(make.trained()))
+    ended = decide_run(facts).status
+    waiting = replace(facts, status=ended, children=(), pods=())
+    assert len(reports(decide_run(replace(waiting, now=make.at(3000))))) == 1
+    late = decide_run(replace(waiting, now=make.at(4000)))
+    assert (reports(late), late.status.attempts[-1].reason) == ([], "ReportGivenUp")
+    after = decide_run(replace(waiting, status=late.status, now=make.at(5000)))
+    assert (after.actions, after.status) == ((), late.status)
+
+
 def test_a_run_that_never_had_a_pod_has_no_report() -> None:
     cancelled = decide_run(make.run_facts(cancel="never mind"))
     assert cancelled.status.phase is RunPhase.CANCELLED

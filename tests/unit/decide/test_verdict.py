@@ -11,14 +11,16 @@ from retune.api import Evaluation, FineTuneRunStatus, SegmentScores
 from retune.decide.verdict import SMALL, Verdict, judge, lost
 
 
-def verdict(*comparisons: dict[str, Any], segments: Any = (), tested: int = 0, **evaluation: Any) -> Verdict:
+def verdict(
+    *comparisons: dict[str, Any], segments: Any = (), tested: int = 0, alpha: float = 0.025, **evaluation: Any
+) -> Verdict:
     acceptance = {"metric": "ExactMatch", **evaluation.pop("acceptance", {})}
     status = FineTuneRunStatus.model_validate(
         {
             "comparisons": comparisons,
             "segments": segments,
             "segmentsTested": tested,
-            "look": {"number": 1, "alpha": 0.025},
+            "look": {"number": 1, "alpha": alpha},
         }
     )
     return judge(status, Evaluation.model_validate({"acceptance": acceptance, **evaluation}))
@@ -32,6 +34,11 @@ def test_an_uplift_beyond_doubt_is_accepted_and_the_bound_is_told() -> None:
     found = verdict(make.comparison(0.8, 0.1), acceptance={"minUplift": 0.02, "minimum": 0.7})
     assert (found.accepted, found.reason) == (True, "Accepted")
     assert "uplift +0.700 (at least +0.650, 97.5% sure)" in found.message
+
+
+@pytest.mark.parametrize(("alpha", "sure"), [(0.025, "97.5%"), (0.00833, "99.17%"), (0.00012, "99.988%")])
+def test_nobody_is_told_to_be_certain(alpha: float, sure: str) -> None:
+    assert f", {sure} sure" in verdict(make.comparison(), alpha=alpha).message
 
 
 def test_a_lucky_uplift_whose_bound_is_too_low_is_rejected_and_told_what_would_have_shown() -> None:
