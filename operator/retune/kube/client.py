@@ -172,7 +172,7 @@ class Client:
         path = _path(resource, namespace, name, subresource)
         await self._bucket.take()
         if not self._may_write():  # asked after the wait for a token, right before the act
-            raise NotLeader
+            raise NotLeader("the lease was not renewed in time: somebody else may act")
         self._recorder.api_write(verb, f"{resource}/{subresource}" if subresource else resource)
         return await self._send(method, path, query or {}, {"Content-Type": content}, body)
 

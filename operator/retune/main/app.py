@@ -135,7 +135,7 @@ class Operator:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         for name, task in tasks.items():
             if task.done() and name != "stop":
-                error = task.exception()
+                error = _cause(task.exception())
                 self._failed = f"{name}: {error}" if error else f"{name} has ended"
                 log.error("Stopping because %s", self._failed)
         for task in tasks.values():
@@ -202,6 +202,13 @@ class Operator:
                 missed = await resync.sweep()
                 if missed:
                     log.warning("%d deletions had been missed by the watches", missed)
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """What went wrong inside of a task group: its first error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def kopf_settings() -> kopf.OperatorSettings:
