@@ -1,11 +1,11 @@
 """`tests/learning` in the trainer's own image, as a pod: tested with the very versions that users get."""
 
 import io
-import sys
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pytest
 from hack.cluster import images
 
 from tests.cluster.cluster import Cluster, eventually
@@ -44,7 +44,9 @@ def packed() -> bytes:
     return buffer.getvalue()
 
 
-def test_learning_is_correct_in_the_image_that_trains(cluster: Cluster, bucket: Bucket) -> None:
+def test_learning_is_correct_in_the_image_that_trains(
+    cluster: Cluster, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
     tests = f"s3://models/e2e/{cluster.namespace}/learning.zip"
     bucket.put(tests, packed())
     container = {
@@ -83,6 +85,9 @@ def test_learning_is_correct_in_the_image_that_trains(cluster: Cluster, bucket: 
 
     phase = eventually(over, LONG)
     log = str(cluster.core.read_namespaced_pod_log("learning", cluster.namespace))
-    sys.stdout.write(log[-6000:])
-    assert phase == "Succeeded", "the log is above"
+    assert phase == "Succeeded", log[-6000:]
     assert " passed" in log
+    with capsys.disabled():  # what needs a GPU was skipped in there, and whoever reads this log must see it
+        for line in log.splitlines():
+            if line.startswith("SKIPPED") or " passed" in line:
+                print(f"  in the trainer's image: {line}")

@@ -85,9 +85,10 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         if _out_of_memory(error):
             message = (
-                "the device's memory does not suffice; lower spec.training.batchTokens or maxLength, or ask for more"
+                "the device's memory does not suffice for one example at a time; lower spec.training.maxLength, "
+                "ask for more memory, or set spec.method.type to QLoRA"
             )
-            end = InputError("OutOfMemory", "spec.training.batchTokens", message)
+            end = InputError("OutOfMemory", "spec.training.maxLength", message)
             code, outcome = end.exit_code, result.failed(end)
         else:
             code, outcome = 1, result.crashed(error)

@@ -26,6 +26,7 @@ from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.naming import RETRY_ANNOTATION
+from retune.decide.settle import open_attempt
 from retune.decide.snapshot import Unresolvable, resolved
 
 # What a run in flight waits for when its pods are not admitted.
@@ -103,9 +104,12 @@ def _promoted(draft: JobDraft) -> None:
 
 
 def _pays_off(draft: JobDraft, latest: RunFacts) -> None:
-    """What the payback gate of the newest run said; a gate that was not asked says nothing about it."""
+    """What the payback gate of the newest run said; one that was not asked takes back what an older one had said."""
     gate = next((g for g in latest.status.gates if g.name == payback.NAME), None)
-    if gate is None or gate.verdict is GateVerdict.SKIPPED:
+    if gate is None:
+        return
+    if gate.verdict is GateVerdict.SKIPPED:
+        draft.set(conditions=tuple(c for c in draft.status.conditions if c.type != "PaysOff"))
         return
     pays = gate.verdict is GateVerdict.PASSED
     draft.condition("PaysOff", "True" if pays else "False", "PaysOff" if pays else "PaybackTooLong", gate.reason)
@@ -151,7 +155,13 @@ def pruned(draft: JobDraft) -> bool:
     latest = draft.latest
     for run in succeeded[history.succeeded :] + unsuccessful[history.unsuccessful :]:
         # The latest run is what a changed spec is compared with: without it, every reconcile would start a new one.
-        if run.meta.name not in keep and run is not latest and not run.meta.deleting:
+        # One whose report is still being written goes afterwards.
+        if (
+            run.meta.name not in keep
+            and run is not latest
+            and not run.meta.deleting
+            and open_attempt(run.status) is None
+        ):
             draft.actions.append(DeleteRun(run.meta.name, run.meta.uid))
     return False
 

@@ -10,6 +10,7 @@ from tests.unit import make
 
 from retune.api import (
     Artifact,
+    AttemptStage,
     Condition,
     FineTuneJobStatus,
     FineTuneRunStatus,
@@ -340,8 +341,20 @@ def test_a_job_says_whether_it_pays_off_as_its_newest_run_found() -> None:
     decision = steady(make.job_facts(status=known(ended), runs=(ended,)))
     assert said(decision, "PaysOff").status == "False"
     assert "40.0 months" in said(decision, "PaysOff").message
-    unasked = run(1, RunPhase.PROMOTED, gates=())
-    assert find(steady(make.job_facts(status=known(unasked), runs=(unasked,))).status.conditions, "PaysOff") is None
+    unasked = run(2, RunPhase.DECLINED, gates=(gate.model_copy(update={"verdict": GateVerdict.SKIPPED}),))
+    later = steady(make.job_facts(status=decision.status, runs=(ended, unasked)))
+    assert find(later.status.conditions, "PaysOff") is None, "nobody asks any more"
+
+
+def test_a_run_is_kept_until_its_report_is_written() -> None:
+    report = make.attempt(1, AttemptStage.REPORT)
+    keeps_none = make.job_spec(history={"unsuccessful": 0})
+    old, new = run(1, RunPhase.FAILED, attempts=(report,)), run(2, RunPhase.FAILED)
+    facts = make.job_facts(keeps_none, known(old, new), (old, new))
+    assert not [a for a in decide_job(facts).actions if isinstance(a, DeleteRun)]
+    written = run(1, RunPhase.FAILED, attempts=(report.model_copy(update={"ended_at": make.at(9)}),))
+    facts = make.job_facts(keeps_none, known(written, new), (written, new))
+    assert [a.name for a in decide_job(facts).actions if isinstance(a, DeleteRun)] == [written.meta.name]
 
 
 PHASES = st.lists(st.sampled_from([*ENDED, RunPhase.PROMOTED]), max_size=6)
