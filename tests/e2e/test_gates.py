@@ -173,4 +173,4 @@ def test_a_prompted_model_that_is_good_enough_declines_before_any_training(
     status = eventually(lambda: s if (s := cluster.run(run)["status"]).get("reportUri") else {}, LONG)
     page = bucket.get(status["reportUri"]).decode()
     assert "Declined" in page
-    assert set(cluster.jobs(run)) == {"preflight-1", "report-1"}
+    eventually(lambda: set(cluster.jobs(run)) == {"preflight-1", "report-1"})
