@@ -198,7 +198,7 @@ class TestProcess:
         assert (code, told["error"]["reason"], told["error"]["field"]) == (
             64,
             "OutOfMemory",
-            "spec.training.batchTokens",
+            "spec.training.maxLength",
         )
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"run": {}, "spec": {}}', "{}"])
