@@ -62,6 +62,14 @@ def _weighted_losses(random: np.random.Generator, n: int) -> Paired:
     return Paired(weights * before, weights * after, weights)
 
 
+def _few_weigh_most(random: np.random.Generator, n: int) -> Paired:
+    """One mistake in twenty costs twenty times the rest, and the candidate only ever loses."""
+    weights = np.where(random.random(n) < 0.05, 20.0, 1.0)
+    before = random.random(n) < 0.9
+    after = before & (random.random(n) < 0.94)
+    return Paired(weights * before, weights * after, weights)
+
+
 def _perplexity(random: np.random.Generator, n: int) -> Paired:
     tokens = random.integers(3, 120, n).astype(float)
     hard = tokens * random.gamma(4, 0.4, n)
@@ -79,5 +87,6 @@ def graded() -> list[Population]:
         _of("seldom far worse", _seldom_far_worse),
         _of("weighted", _weighted),
         _of("weighted, losses only", _weighted_losses),
+        _of("few weigh most", _few_weigh_most),
         _of("perplexity", _perplexity),
     ]
