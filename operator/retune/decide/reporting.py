@@ -9,7 +9,7 @@ from retune.decide.outcome import Exit, Outcome, outcome
 from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 
 TRIES = 2
-PATIENCE = 3600  # s after the run's end
+PATIENCE = 3600  # s after the run's end in which a report is begun; a node that is lost may hold its pods for longer
 LONGEST_URI = 1024  # characters that the status can hold
 
 
@@ -18,10 +18,11 @@ def report(draft: RunDraft) -> None:
     facts, status = draft.facts, draft.status
     if facts.meta.deleting or facts.orphaned or not all(c.over for c in facts.children if c.stage is not Stage.REPORT):
         return
+    late = (facts.now - (status.ended_at or facts.now)).total_seconds() > PATIENCE
     tries = [a for a in status.attempts if a.stage is AttemptStage.REPORT]
     if not tries:
         # Without any pod that ever ran, neither would this one.
-        if any(a.started_at for a in status.attempts):
+        if any(a.started_at for a in status.attempts) and not late:
             _start(draft, 1)
         return
     last = tries[-1]
@@ -29,8 +30,7 @@ def report(draft: RunDraft) -> None:
         return
     child, pods = of(facts, last)
     if child is None:
-        since = (facts.now - (status.ended_at or facts.now)).total_seconds()
-        if since > PATIENCE:  # a quota that never lets it be created, or somebody who takes it away each time
+        if late:  # a quota that never lets it be created, or somebody who takes it away each time
             close(draft, last, Outcome(Exit.LOST, "ReportGivenUp", "The report's Job could not be created", {}))
         else:
             _create(draft, last)
@@ -42,7 +42,7 @@ def report(draft: RunDraft) -> None:
     uri = ended.result.get("reportUri")
     if ended.exit is Exit.SUCCEEDED and isinstance(uri, str) and 0 < len(uri) <= LONGEST_URI:
         draft.set(report_uri=uri)
-    elif last.number < TRIES:
+    elif last.number < TRIES and not late:
         _start(draft, last.number + 1)
 
 

@@ -361,6 +361,13 @@ def test_a_report_that_cannot_be_created_is_given_up_an_hour_after_the_end() -> 
     assert (after.actions, after.status) == ((), late.status)
 
 
+def test_a_run_whose_pods_end_an_hour_after_it_has_no_report_and_is_left_alone() -> None:
+    facts = in_training(children=(make.child(),), pods=(make.running(),), cancel="enough")
+    cancelled = decide_run(facts).status
+    late = replace(facts, status=cancelled, children=(), pods=(), now=make.at(8000))
+    assert (decide_run(late).actions, decide_run(late).status) == ((), cancelled)
+
+
 def test_a_run_that_never_had_a_pod_has_no_report() -> None:
     cancelled = decide_run(make.run_facts(cancel="never mind"))
     assert cancelled.status.phase is RunPhase.CANCELLED
