@@ -1,8 +1,6 @@
 """A run as a picture that lives: the phases with their times, the training bar, the conditions as they turn."""
 
 from datetime import UTC, datetime
-from math import ceil
-from statistics import fmean
 from typing import Self
 
 from hack.demo.run import Run
@@ -16,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from retune.api import Condition, Progress, RunPhase
+from retune.cli.view.status import curve
 
 WIDTH = 110
 """Columns at most; a narrower terminal gets a shorter bar, and no curve."""
 NARROW = 100
 BAR, SHORT_BAR = 24, 6
 CURVE = 14
-BLOCKS = "▁▂▃▄▅▆▇█"
 MARKS = {"True": ("✓", "green"), "False": ("✗", "red"), "Unknown": ("…", "yellow")}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -132,8 +130,8 @@ class Picture:
 
     def _training(self, progress: Progress, now: datetime, *, live: bool) -> RenderableType:
         words = [f"{progress.step or 0}/{progress.steps}"]
-        curve = "" if self._narrow else _curve(self._losses)
-        words += [f"loss {progress.loss:.2f} {curve}".rstrip()] if progress.loss is not None else []
+        drawn = "" if self._narrow else curve(self._losses, CURVE)
+        words += [f"loss {progress.loss:.2f} {drawn}".rstrip()] if progress.loss is not None else []
         words += [f"{progress.tokens_per_second:.0f} tokens/s"] if progress.tokens_per_second else []
         if live and progress.eta and progress.eta > now:
             words.append(f"{clock((progress.eta - now).total_seconds())} left")
@@ -143,17 +141,6 @@ class Picture:
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_row(ProgressBar(total=max(of, 1e-9), completed=done, width=SHORT_BAR if self._narrow else BAR), text)
         return grid
-
-
-def _curve(values: list[float]) -> str:
-    """All values so far as a line of blocks, each the mean of as many."""
-    if len(values) < 2:
-        return ""
-    size = ceil(len(values) / CURVE)
-    means = [fmean(values[at : at + size]) for at in range(0, len(values), size)]
-    low, high = min(means), max(means)
-    top = len(BLOCKS) - 1
-    return "".join(BLOCKS[round((mean - low) / ((high - low) or 1) * top)] for mean in means)
 
 
 def _conditions(conditions: tuple[Condition, ...], width: int) -> RenderableType:

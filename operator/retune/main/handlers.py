@@ -8,14 +8,13 @@ from typing import Any
 
 import kopf
 
-from retune.api import GROUP, TERMINAL_PHASES, VERSION
+from retune.api import GROUP, VERSION
 from retune.decide.naming import JOB_LABEL, RUN_LABEL
 from retune.main.queue import Key, Queue
 from retune.observe.cache import Cache, Caches
 
 Raw = Mapping[str, Any]
 JOB, RUN = "FineTuneJob", "FineTuneRun"
-TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
 
 
 class Watches:
@@ -36,7 +35,7 @@ class Watches:
         _take(event, self._caches.jobs, self._caches.job)
         self._queue.add(Key(JOB, raw["metadata"]["namespace"], raw["metadata"]["name"]))
         for run in self._caches.runs.of(raw["metadata"]["uid"]):  # suspension concerns the run in flight
-            if run.phase not in TERMINAL:
+            if not run.ended:
                 self._queue.add(Key(RUN, run.meta.namespace, run.meta.name))
 
     async def _on_run(self, event: Raw, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments

@@ -26,6 +26,11 @@ class Packed:
     phase: str
     blob: bytes
 
+    @property
+    def ended(self) -> bool:
+        """Of a run: whether it is over, for good."""
+        return self.phase in _TERMINAL
+
     def content(self) -> dict[str, Any]:
         """`{"spec": …, "status": …}` as the API server gave them."""
         content: dict[str, Any] = json.loads(zlib.decompress(self.blob))
@@ -122,7 +127,7 @@ class Runs(Cache[Packed]):
         name = (raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
         last = self.get(*name)
         super().drop(raw)
-        if last is not None and self.get(*name) is None and last.phase not in _TERMINAL:
+        if last is not None and self.get(*name) is None and not last.ended:
             job = str(last.content()["spec"].get("jobRef", {}).get("name", ""))
             self._departed[name[0], job][name[1]] = last
 

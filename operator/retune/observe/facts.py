@@ -1,8 +1,9 @@
 """Gathers the facts about one key from the caches and the two things that are asked for: progress and refusals."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -45,10 +46,10 @@ class Observer:
         except ValidationError as error:
             invalid = _explain(error)
         now = _now()
-        runs = tuple(self._run(run, now, found) for run in self._caches.runs.of(found.meta.uid))
-        status = FineTuneJobStatus.model_validate(content["status"])
+        owner = _owner(found, content)  # once for all its runs
+        runs = tuple(self._run(run, now, owner) for run in self._caches.runs.of(found.meta.uid))
         books = self._books(namespace, name, {run.meta.name for run in runs}, now)
-        return JobFacts(found.meta, spec, status, runs, self._policy, now, invalid, books)
+        return JobFacts(found.meta, spec, owner.status, runs, self._policy, now, invalid, books)
 
     def estate(self, namespace: str, name: str) -> tuple[Books, datetime]:
         """The ledger of a job that is gone, and the time."""
@@ -79,7 +80,7 @@ class Observer:
         found = self._caches.runs.get(namespace, name)
         if found is None:
             return None
-        facts = self._run(found, _now(), self._owner(found))
+        facts = self._run(found, _now(), self._owner_of(found))
         if facts.status.phase is not None and facts.status.phase.is_terminal:
             return facts
         pods = facts.pods
@@ -95,23 +96,22 @@ class Observer:
             refused = await self._asked.account_refused(namespace, account)
         return replace(facts, progress=progress, denied=denied, account_refused=refused)
 
-    def _owner(self, run: Packed) -> Packed | None:
-        spec = run.content()["spec"]
-        job = self._caches.jobs.get(run.meta.namespace, spec.get("jobRef", {}).get("name", ""))
-        return job if job is not None and job.meta.uid == run.owner else None
+    def _owner_of(self, run: Packed) -> "_Owner | None":
+        name = run.content()["spec"].get("jobRef", {}).get("name", "")
+        job = self._caches.jobs.get(run.meta.namespace, name)
+        return _owner(job, job.content()) if job is not None and job.meta.uid == run.owner else None
 
-    def _run(self, found: Packed, now: datetime, owner: Packed | None) -> RunFacts:
+    def _run(self, found: Packed, now: datetime, owner: "_Owner | None") -> RunFacts:
         content = found.content()
-        above = owner.content() if owner is not None else {"spec": {}, "status": {}}
         return RunFacts(
             meta=found.meta,
             spec=FineTuneRunSpec.model_validate(content["spec"], extra="ignore"),  # a newer operator may have made it
             status=FineTuneRunStatus.model_validate(content["status"]),
             policy=self._policy,
             now=now,
-            suspended=bool(above["spec"].get("suspend")) or bool(owner and _stopped(owner.meta)),
-            orphaned=owner is None or owner.meta.deleting,
-            job=FineTuneJobStatus.model_validate(above["status"]),
+            suspended=owner is not None and owner.suspended,
+            orphaned=owner is None or owner.deleting,
+            job=owner.status if owner is not None else FineTuneJobStatus(),
             cancel=_cancel(found.meta),
             children=self._caches.children.of(found.meta.place),
             pods=self._caches.pods.of(found.meta.place),
@@ -124,8 +124,23 @@ def _cancel(meta: Meta) -> str:
     return meta.annotations[CANCEL_ANNOTATION] or "no reason given"  # it is its presence that counts
 
 
-def _stopped(job: Meta) -> bool:
-    return HALT_ANNOTATION in job.annotations or PAUSE_ANNOTATION in job.annotations
+@dataclass(frozen=True)
+class _Owner:
+    """What a run's facts hold of its job."""
+
+    suspended: bool
+    deleting: bool
+    status: FineTuneJobStatus
+
+
+def _owner(job: Packed, content: Mapping[str, Any]) -> _Owner:
+    """`content`: that of `job`, which takes a while to unpack."""
+    stopped = HALT_ANNOTATION in job.meta.annotations or PAUSE_ANNOTATION in job.meta.annotations
+    return _Owner(
+        suspended=bool(content["spec"].get("suspend")) or stopped,
+        deleting=job.meta.deleting,
+        status=FineTuneJobStatus.model_validate(content["status"]),
+    )
 
 
 def _now() -> datetime:

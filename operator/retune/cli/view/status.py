@@ -153,11 +153,11 @@ def _approvals(run: Raw | None) -> Text | None:
     return Text(", ").join(parts)
 
 
-def curve(values: Sequence[float]) -> str:
-    """All values so far as a line of blocks, each the mean of as many."""
+def curve(values: Sequence[float], width: int = CURVE) -> str:
+    """All values so far as a line of at most `width` blocks, each the mean of as many."""
     if len(values) < 2:
         return ""
-    size = ceil(len(values) / CURVE)
+    size = ceil(len(values) / width)
     means = [fmean(values[at : at + size]) for at in range(0, len(values), size)]
     low, high = min(means), max(means)
     top = len(BLOCKS) - 1
