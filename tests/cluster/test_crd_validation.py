@@ -70,13 +70,19 @@ class Objects:
         )
 
     def replace_status(self, manifest: Manifest, status: Manifest | None) -> Manifest:
-        name = manifest["metadata"]["name"]
-        current = self.api.get_namespaced_custom_object(**self.at, plural=plural(manifest), name=name)
-        current.pop("status", None)
-        body = current if status is None else {**current, "status": status}
-        return self.api.replace_namespaced_custom_object_status(
-            **self.at, plural=plural(manifest), name=name, body=body, field_validation="Strict"
-        )
+        """Write the whole status, again if the operator, which watches the same objects, was quicker."""
+        at = {**self.at, "plural": plural(manifest), "name": manifest["metadata"]["name"]}
+        for _ in range(20):
+            body = self.api.get_namespaced_custom_object(**at)
+            body.pop("status", None)
+            if status is not None:
+                body["status"] = status
+            try:
+                return self.api.replace_namespaced_custom_object_status(**at, body=body, field_validation="Strict")
+            except client.ApiException as error:
+                if error.status != 409:
+                    raise
+        raise AssertionError(f"{at['name']} was never at rest")
 
 
 def plural(manifest: Manifest) -> str:
