@@ -157,7 +157,11 @@ class JobFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job."""
+    """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job.
+
+    `paused`: it is only that the job is paused, neither suspended nor halted; `suspended` is true then, too.
+    `rollback`: value of the job's rollback annotation, "" if there is none.
+    """
 
     meta: Meta
     spec: FineTuneRunSpec
@@ -168,6 +172,8 @@ class RunFacts:
     orphaned: bool = False
     job: FineTuneJobStatus = field(default_factory=FineTuneJobStatus)
     cancel: str = ""
+    paused: bool = False
+    rollback: str = ""
     children: tuple[Child, ...] = ()
     pods: tuple[Pod, ...] = ()
     progress: PodProgress | None = None
