@@ -46,6 +46,7 @@ def install(cluster: Cluster) -> None:
     helm += ["--set-string", "prices.cpuHour=0.04"]  # about what clouds ask, so that the demo has something to count
     helm += ["--set", f"prometheus.url=http://prometheus.{LOCAL_NAMESPACE}.svc:9090"]
     helm += ["--set", "rollouts.feedbackWindow=5"]  # the demo's users object within two seconds, and it waits for them
+    helm += ["--set", "rollouts.evidenceSeconds=2"]  # its canaries last a minute, not hours: the screen should follow
     with step("installing the operator", about=15):
         output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
         try:

@@ -13,6 +13,7 @@ from hack.load import answers, report
 from hack.load.answers import Answer, Summary
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -68,13 +69,13 @@ def whole(console: Console, good: Told | None, bad: Told, overridden: int) -> No
     _fact(console, "weight", _weights(bad))
     rollout = bad.run.status.rollout
     if rollout is not None and rollout.message:
-        _fact(console, "why", rollout.message)
+        _fact(console, "why", escape(rollout.message))
     elif rollout is not None and rollout.evidence:
         _fact(console, "evidence", "; ".join(evidence.line(one) for one in rollout.evidence))
     if taken:
         _fact(console, "taken back", _taken_back(bad))
     elif (reason := bad.run.verdict) is not None:
-        _fact(console, "verdict", f"{reason.reason}: {reason.message}")
+        _fact(console, "verdict", escape(f"{reason.reason}: {reason.message}"))
     _fact(console, "users", f"{overridden} overrides counted by the taps")
     seen |= {f"second rollout, {arm}": found for arm, found in answers.by_arm(bad.answers).items()}
     console.print(Padding(report.table(seen, "what users saw"), (0, 2)))

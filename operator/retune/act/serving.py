@@ -24,6 +24,7 @@ USERS_PORT = 8000
 CLUSTER_PORT = 9090
 SERVER_PORT = 8001  # on loopback
 GRACE = 60  # s that a tap is given to drain
+LINGER = 5  # s between a pod's end being decided and its tap hearing of it
 MODELS = "/models"
 ARMS = "/etc/retune/arms"
 TMP = "/tmp"  # noqa: S108 - a volume of its own
@@ -265,6 +266,7 @@ def _tap(job: Meta, template: ServingTemplate, own: Own, mounts: dict[str, list[
         "RETUNE_ARMS_FILE": f"{ARMS}/arms.json",
         "RETUNE_UPSTREAM": f"http://127.0.0.1:{SERVER_PORT}",
         "RETUNE_MODELS": MODELS,
+        "RETUNE_MAX_RANK": str(template.max_rank),
         "HOME": TMP,
     }
     return {
@@ -284,6 +286,14 @@ def _tap(job: Meta, template: ServingTemplate, own: Own, mounts: dict[str, list[
             "timeoutSeconds": 2,
             "failureThreshold": 3,
         },
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "cluster"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        # New connections are refused once it stops; until then the endpoints follow.
+        "lifecycle": {"preStop": {"sleep": {"seconds": LINGER}}},
         "resources": SMALL,
         "securityContext": RESTRICTED,
         "volumeMounts": [

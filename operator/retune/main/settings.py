@@ -43,6 +43,7 @@ class Settings:
     prometheus_url: str
     poll_seconds: float
     feedback_window: float
+    evidence_seconds: int
     log_level: str
 
     @property
@@ -60,6 +61,7 @@ class Settings:
             status_every=self.status_every,
             poll_every=self.poll_seconds,
             feedback_window=self.feedback_window,
+            evidence_every=self.evidence_seconds,
         )
 
     def lines(self) -> list[str]:
@@ -93,6 +95,12 @@ _OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("--prometheus-url", str, "", "Prometheus for stop-losses with queries of their own; empty: they see nothing."),
     ("--poll-seconds", click.FloatRange(0.5, 60), 2.0, "Seconds between two looks at the taps of a rollout."),
     ("--feedback-window", click.FloatRange(1), 600.0, "Seconds after an answer in which people's overrides count."),
+    (
+        "--evidence-seconds",
+        click.IntRange(1),
+        60,
+        "Seconds between two writes of a rollout's figures, unless a state changes.",
+    ),
     ("--log-level", click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), "INFO", "How much is logged."),
 )
 
