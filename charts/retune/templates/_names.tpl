@@ -57,14 +57,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [apps]
-  resources: [deployments] # what serves; the garbage collector deletes it with its job
-  verbs: [get, list, watch, create, patch]
+  resources: [deployments] # what serves; deleted when a job serves no longer
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps] # runs' configurations, arms documents, evidence
   verbs: [get, list, create, patch]

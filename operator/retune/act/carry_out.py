@@ -21,6 +21,7 @@ from retune.decide.actions import (
     JobDecision,
     PushArms,
     RunDecision,
+    StopServing,
     WriteArms,
     WriteLedger,
     WriteMemory,
@@ -91,12 +92,12 @@ class Hands:
                 await self._on_job(facts, action)
         except ApiError as error:
             if error.code in REFUSALS:
-                if isinstance(action, ApplyServing | WriteArms | PushArms):
+                if isinstance(action, ApplyServing | StopServing | WriteArms | PushArms):
                     await self._serving_applied(facts, decision.status, version, str(error))
                 else:
                     await self._run_refused(facts, decision.status, version, error)
             raise
-        if any(isinstance(done, ApplyServing) for done in decision.actions):
+        if any(isinstance(done, ApplyServing | StopServing) for done in decision.actions):
             await self._serving_applied(facts, decision.status, version, "")
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
@@ -108,8 +109,8 @@ class Hands:
             ApiError: a write failed; the decision is taken afresh on the next reconcile. If the API server refuses a
                 child for good, the run's condition `Admitted` says why before the error is raised.
         """
-        meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
-        if new != old:
+        meta, new = facts.meta, _dump(decision.status) if decision.status != facts.status else {}
+        if new and new != _dump(facts.status):
             written = await self._status("FineTuneRun", "finetuneruns", meta, new)
             self._memory.run(written)
             version = written["metadata"]["resourceVersion"]
@@ -146,6 +147,8 @@ class Hands:
                 await self._client.delete("finetuneruns", namespace, name, uid)
             case ApplyServing() | WriteArms() | PushArms():
                 await self._serve(facts.meta, facts.serving, action)
+            case StopServing():
+                await deploy.remove(self._client, facts.meta)
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneJob")
 

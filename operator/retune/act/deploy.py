@@ -16,6 +16,7 @@ from retune.decide.naming import (
     RUN_LABEL,
     RUN_UID_LABEL,
     evidence_name,
+    taps_name,
 )
 from retune.kube.client import FIELD_MANAGER, ApiError, Client
 
@@ -34,7 +35,7 @@ class Memory(Protocol):
 
 
 async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing, own: serving.Own) -> None:
-    """Apply Service, disruption budget and, last, since it carries the digest that says all is done, the Deployment.
+    """Apply Services, disruption budget and, last, since it carries the digest that says all is done, the Deployment.
 
     Raises:
         ApiError: a write failed, or (422) what is asked for is not to be had; the message names the field and the cure.
@@ -47,8 +48,31 @@ async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing,
     if wrong := serving.forbidden(template.serving.args):
         raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
     await _one(client, "services", job, serving.service(job, action))
+    await _one(client, "services", job, serving.peers(job))
     await _one(client, "poddisruptionbudgets", job, serving.budget(job))
     memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
+
+
+async def remove(client: Client, job: Meta) -> None:
+    """Delete what `apply` has made; a namesake that the job does not control is left alone.
+
+    Raises:
+        ApiError: a deletion failed; the Deployment goes last, so that it is asked for again.
+    """
+    for resource, name in (
+        ("services", job.name),
+        ("services", taps_name(job.name)),
+        ("poddisruptionbudgets", job.name),
+        ("deployments", job.name),
+    ):
+        found = await client.get(resource, job.namespace, name)
+        if found is not None and _controls(job, found):
+            await client.delete(resource, job.namespace, name, found["metadata"]["uid"])
+
+
+def _controls(job: Meta, found: Raw) -> bool:
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(o.get("controller") and o["uid"] == job.uid for o in owners)
 
 
 async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:
@@ -56,8 +80,7 @@ async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:
     name = body["metadata"]["name"]
     found = await client.get(resource, job.namespace, name)
     if found is not None:
-        owners = found["metadata"].get("ownerReferences") or []
-        if not any(o.get("controller") and o["uid"] == job.uid for o in owners):
+        if not _controls(job, found):
             raise ApiError(
                 422,
                 "NotOurs",

@@ -18,6 +18,7 @@ from retune.decide.naming import (
     SERVING_DIGEST_ANNOTATION,
     SERVING_LABEL,
     arms_name,
+    taps_name,
 )
 
 USERS_PORT = 8000
@@ -133,6 +134,23 @@ def service(job: Meta, action: ApplyServing) -> Raw:
         "kind": "Service",
         "metadata": owned(job.name, job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE}),
         "spec": {"selector": _selector(job.name), "ports": [port]},
+    }
+
+
+def peers(job: Meta) -> Raw:
+    """The headless Service by which taps find each other: feedback comes to any, and one of them knows the answer."""
+    port = {"name": "cluster", "port": CLUSTER_PORT, "targetPort": "cluster", "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owned(taps_name(job.name), job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE}),
+        "spec": {
+            "clusterIP": "None",
+            # A pod that drains, or has lost its adapters, still knows what it answered.
+            "publishNotReadyAddresses": True,
+            "selector": _selector(job.name),
+            "ports": [port],
+        },
     }
 
 
@@ -267,6 +285,7 @@ def _tap(job: Meta, template: ServingTemplate, own: Own, mounts: dict[str, list[
         "RETUNE_UPSTREAM": f"http://127.0.0.1:{SERVER_PORT}",
         "RETUNE_MODELS": MODELS,
         "RETUNE_MAX_RANK": str(template.max_rank),
+        "RETUNE_PEERS": f"{taps_name(job.name)}.{job.namespace}.svc",
         "HOME": TMP,
     }
     return {

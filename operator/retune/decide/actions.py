@@ -99,6 +99,11 @@ class ApplyServing:
 
 
 @dataclass(frozen=True)
+class StopServing:
+    """Delete what serves for a job that serves no longer: Service, disruption budget, and last the Deployment."""
+
+
+@dataclass(frozen=True)
 class WriteArms:
     """Sign the document with the next generation, write it over the version it was decided on, push it to all taps."""
 
@@ -127,6 +132,7 @@ Action = (
     | CreateChild
     | DeleteChild
     | ApplyServing
+    | StopServing
     | WriteArms
     | PushArms
     | WriteMemory

@@ -63,6 +63,11 @@ def arms_name(job: str) -> str:
     return f"{job}-arms"
 
 
+def taps_name(job: str) -> str:
+    """The name of the headless Service by which a job's taps find each other."""
+    return f"{job}-taps"
+
+
 def evidence_name(run: str) -> str:
     """The name of the ConfigMap with what a restart of the operator needs of a run's rollout."""
     return f"{run}-evidence"

@@ -42,7 +42,7 @@ def env(container: Raw) -> dict[str, str]:
 @pytest.mark.parametrize("name", list(SPECS))
 def test_golden(name: str) -> None:
     told = action(SPECS[name])
-    made = [serving.deployment(META, told, OWN), serving.service(META, told), serving.budget(META)]
+    made = [serving.deployment(META, told, OWN), serving.service(META, told), serving.peers(META), serving.budget(META)]
     path = GOLDEN / f"serving-{name}.yaml"
     if os.environ.get("RETUNE_UPDATE_GOLDEN"):
         path.write_text(yaml.safe_dump_all(json.loads(json.dumps(made)), sort_keys=False, width=120))

@@ -63,8 +63,8 @@ def desired(course: Course) -> Arms:
 
 
 def in_force(course: Course) -> bool:
-    """What the status asks for has been written."""
-    return desired(course).same_as(course.seen.arms)
+    """What the status asks for has been written, and no tap follows anything newer."""
+    return desired(course).same_as(course.seen.arms) and not course.seen.overtaken
 
 
 def lagging(course: Course) -> tuple[ServingPod, ...]:
@@ -74,19 +74,18 @@ def lagging(course: Course) -> tuple[ServingPod, ...]:
 
 
 def carry(course: Course) -> None:
-    """Have the arms written where they differ, and pushed again to the taps that lag."""
+    """Have the arms written where they are not in force, and pushed again to the taps that lag."""
     status, policy = course.status, course.draft.facts.policy
-    wanted = desired(course)
-    written = wanted.same_as(course.seen.arms)
-    late = lagging(course)
+    written, late = in_force(course), lagging(course)
     if not written:
-        course.draft.actions.append(WriteArms(wanted))
+        course.draft.actions.append(WriteArms(desired(course)))
     elif late:
         course.draft.actions.append(PushArms(late))
     exact = written and not late and (status.verified_at is not None or course.stage is None)
     course.draft.again_in(policy.poll_every if exact else min(VERIFYING, policy.poll_every))
     taps = f"{len(course.ready) - len(late)}/{len(course.ready)}" if written else f"0/{len(course.ready)}"
-    course.change(taps=taps)
+    if course.due or course.draft.status != course.draft.facts.status:  # a tap that comes and goes writes nothing
+        course.change(taps=taps)
 
 
 def ended(course: Course) -> bool:
