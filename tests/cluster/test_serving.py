@@ -46,7 +46,7 @@ OWN = Own("registry.example/tap:1", "registry.example/server:1", SIGNER.public)
 
 @pytest.fixture
 def place(api: kubernetes.client.ApiClient, chart: Raw) -> Iterator[Cluster]:
-    """A namespace that enforces Pod Security `restricted`, with a FineTuneJob for which an operator has nothing to do."""
+    """A namespace that enforces `restricted`, where no operator has anything to do for the job."""
     name = f"serving-{next(_numbers)}"
     core = kubernetes.client.CoreV1Api(api)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
