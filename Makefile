@@ -8,7 +8,7 @@ UV := hack/uv
 help:        ## Lists these commands
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: install ## Shows a model being trained, from nothing: cluster, operator, data, FineTuneJob
+demo: install ## Shows a model being trained and rolled out, from nothing, and a bad one being taken back
 	@$(UV) run --frozen python hack/demo
 
 cluster:     ## Starts the local Kubernetes cluster: kind where Docker is, else a node of its own

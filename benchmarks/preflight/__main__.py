@@ -93,11 +93,11 @@ def plain(folder: Path) -> dict[str, Any]:
 def measure(folder: Path, *, redact: bool) -> dict[str, Any]:
     """What the preflight pod does between reading its inputs and writing its result."""
     sys.path.insert(0, str(ROOT / "images" / "trainer"))
+    from retune_stores.base import sha256_file
     from retune_trainer import measuring
     from retune_trainer.config import RunConfig
     from retune_trainer.data import Origin
     from retune_trainer.inputs import DataFile
-    from retune_trainer.stores.base import sha256_file
 
     here = {"uri": "pvc://local/data.jsonl"}
     dataset = {"train": here, "gold": here, "timeField": "at", "holdOut": {"fraction": 0.1, "newest": "1d"}}

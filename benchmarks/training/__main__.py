@@ -3,8 +3,9 @@
     python benchmarks/training --model DIR --data train.jsonl [--rounds 3] [--steps 20] [--out result.json]
 
 Runs wherever the trainer's libraries are: in the trainer image, with this folder mounted, or in its virtual environment
-with images/trainer on PYTHONPATH. Each measurement is a process of its own, and the variants take turns, so that a busy
-neighbour hurts all of them alike. Counted are real tokens, without padding, from the end of the second step on.
+with images/trainer and images/stores on PYTHONPATH. Each measurement is a process of its own, and the variants take
+turns, so that a busy neighbour hurts all of them alike. Counted are real tokens, without padding, from the end of the
+second step on.
 
 Variants: `retune`; `trl`, SFTTrainer with nothing set but the adapter; `trl-same-batch`, the same with as many examples
 a step as retune takes. Touches a temporary folder and the result file.

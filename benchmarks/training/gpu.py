@@ -307,7 +307,10 @@ def main() -> None:
         "TQDM_DISABLE": "1",
         "PYTORCH_ALLOC_CONF": "expandable_segments:True",
         "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(ROOT), str(ROOT / "images/trainer"), os.environ.get("PYTHONPATH")])
+            filter(
+                None,
+                [str(ROOT), str(ROOT / "images/trainer"), str(ROOT / "images/stores"), os.environ.get("PYTHONPATH")],
+            )
         ),
     }
     lines: list[str] = []

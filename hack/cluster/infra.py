@@ -39,11 +39,14 @@ def install(cluster: Cluster) -> None:
     references = images.noted()
     helm: list[str | Path] = [binaries.path("helm"), "--kubeconfig", cluster.kubeconfig, "upgrade", "--install"]
     helm += ["retune", CHART, "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s"]
-    for name in ("operator", "trainer"):
+    for name in ("operator", "trainer", "tap", "server"):
         if name not in references:
             raise ClusterError(f"the image {name} has not been built: run `make images`")
         helm += ["--set", f"{name}.image={references[name]}"]
     helm += ["--set-string", "prices.cpuHour=0.04"]  # about what clouds ask, so that the demo has something to count
+    helm += ["--set", f"prometheus.url=http://prometheus.{LOCAL_NAMESPACE}.svc:9090"]
+    helm += ["--set", "rollouts.feedbackWindow=5"]  # the demo's users object within two seconds, and it waits for them
+    helm += ["--set", "rollouts.evidenceSeconds=2"]  # its canaries last a minute, not hours: the screen should follow
     with step("installing the operator", about=15):
         output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
         try:

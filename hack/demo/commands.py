@@ -11,35 +11,55 @@ from hack.demo.follow import Display, follow
 from hack.demo.live import Picture
 from hack.demo.plain import Lines
 from hack.demo.settings import NAMESPACE
+from hack.demo.summary import Told
+from hack.demo.users import Users
 from rich.console import Console
 
 from retune.api import RunPhase
 
+GOOD, BAD = "SmolLM2-135M, LoRA, on CPU", "the same, on shuffled answers"
+
 
 def demo(console: Console) -> int:
-    """Train a model; 0 if it was promoted."""
+    """Train a model and roll it out, then a bad one; 0 if the first was promoted and the second taken back."""
     cluster = kubectl.connect()
-    console.print(f"\n[bold]Retune[/]  a model is trained in namespace {NAMESPACE}\n", highlight=False)
+    console.print(f"\n[bold]Retune[/]  a model is trained and rolled out in namespace {NAMESPACE}\n", highlight=False)
     place.prepare(cluster)
     seed.ensure(cluster, console)
-    wanted = job.ask(cluster)
+    with Users(cluster) as users:
+        wanted = job.ask(cluster)
+        good: Told | None = None
+        if not wanted.bad:
+            good = _run(cluster, wanted, users, console, GOOD)
+            if good.run.phase is not RunPhase.PROMOTED:
+                summary.failed(console, good.run, good.timeline)
+                return 1
+            summary.promoted(console, good.run, good.timeline)
+            console.print("\n  [bold]Now a bad one[/]: no gate and no evaluation stops it. Its users must.\n")
+            wanted = job.ask_bad(cluster)
+        bad = _run(cluster, wanted, users, console, BAD)
+        summary.whole(console, good, bad, users.overridden)
+    return 0 if bad.run.phase is RunPhase.ROLLED_BACK else 1
+
+
+def _run(cluster: kubectl.Kubectl, wanted: job.Wanted, users: Users, console: Console, title: str) -> Told:
+    """Follow the wanted run to its end."""
     console.print(f"  [green]✓[/] {wanted.how}", highlight=False)
     name = job.await_run(cluster, wanted)
-    display: Display = Picture(console, "SmolLM2-135M, LoRA, on CPU") if console.is_terminal else Lines(console)
+    display: Display = Picture(console, title) if console.is_terminal else Lines(console)
     if not console.is_terminal:
         console.print(f"following run {name}", highlight=False)
-    run, timeline = follow(cluster, name, display)
+    run, timeline = follow(cluster, name, display, users)
     console.print()
-    if run.phase is RunPhase.PROMOTED:
-        summary.promoted(console, run, timeline)
-        return 0
-    summary.failed(console, run, timeline)
-    return 1
+    return Told(run, timeline, users.looks(run), users.answers(run))
 
 
 def main() -> int:
     """Parse the command line and run one command."""
-    parser = argparse.ArgumentParser(prog="hack/demo", description="Trains a model on the local cluster.")
+    parser = argparse.ArgumentParser(
+        prog="hack/demo",
+        description="Trains a model on the local cluster and rolls it out; then a bad one, which is taken back.",
+    )
     commands = parser.add_subparsers(dest="command")
     download = commands.add_parser("fetch", help="Downloads what a run made, and checks it.")
     download.add_argument("run", nargs="?", default="", help="a FineTuneRun; by default that of the job's stable model")

@@ -8,6 +8,7 @@ from hack.demo.kubectl import Kubectl
 from hack.demo.run import Run, read
 from hack.demo.settings import NAMESPACE, POLL, REPORT_PATIENCE, SILENCE
 from hack.demo.timeline import Timeline
+from hack.demo.users import Scene, Users
 
 
 class Display(Protocol):
@@ -19,15 +20,17 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """Leave the last picture standing."""
 
-    def show(self, run: Run, timeline: Timeline) -> None:
+    def show(self, run: Run, timeline: Timeline, scene: Scene) -> None:
         """A new look."""
 
     def silence(self, seconds: float) -> None:
         """The API server has not answered for so long; 0 when it does again."""
 
 
-def follow(kubectl: Kubectl, name: str, display: Display) -> tuple[Run, Timeline]:
+def follow(kubectl: Kubectl, name: str, display: Display, users: Users) -> tuple[Run, Timeline]:
     """Show the run until it ends and its report is written; the last look, and how long each phase took.
+
+    Users are told of each look: they come when there is a model to meet.
 
     Raises:
         ClusterError: the run was deleted, or the API server has not answered for long.
@@ -52,9 +55,9 @@ def follow(kubectl: Kubectl, name: str, display: Display) -> tuple[Run, Timeline
             run = read(found)
             timeline.look(run)
             display.silence(0)
-            display.show(run, timeline)
+            display.show(run, timeline, users.look(run))
             if run.phase.is_terminal and ended is None:
                 ended = answered
             if run.complete or (ended is not None and answered - ended > REPORT_PATIENCE):
                 return run, timeline
-            time.sleep(POLL)
+            time.sleep(POLL / 2 if run.phase in run.stages else POLL)

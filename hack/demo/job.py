@@ -1,4 +1,4 @@
-"""The demo's FineTuneJob: applied, asked for another run if it had one, and the run that comes of it."""
+"""The demo's FineTuneJob: applied, asked for a good run and then for a bad one, and the runs that come of it."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 from hack.cluster.process import ClusterError
 from hack.cluster.settings import OPERATOR_NAMESPACE
+from hack.demo import shuffled
 from hack.demo.kubectl import Kubectl, Object, conditions
+from hack.demo.run import read
 from hack.demo.settings import JOB, MANIFEST, NAMESPACE, POLL, RUN_PATIENCE
 
 from retune.api import RunPhase
@@ -17,10 +19,11 @@ from retune.decide.naming import RETRY_ANNOTATION
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which run to follow: the one in flight, or the first one with a number above `after`."""
+    """Which run to follow: the one in flight, or the first one with a number above `after`; `bad`: the bad model's."""
 
     after: int
     how: str
+    bad: bool = False
 
 
 def ask(kubectl: Kubectl) -> Wanted:
@@ -32,12 +35,30 @@ def ask(kubectl: Kubectl) -> Wanted:
         return Wanted(0, f"{MANIFEST.name} is applied")
     number = int(last["number"])
     if not _ended(last):
-        return Wanted(number - 1, f"run {number} is in flight already: following it")
+        return Wanted(number - 1, f"run {number} is in flight already: following it", _bad(kubectl, str(last["name"])))
     if _pending_retry(job):
         kubectl.apply(_manifest(_pending_retry(job)))
         return Wanted(number, "another run had been asked for already")
     kubectl.apply(_manifest(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
     return Wanted(number, f"run {number} ended as {last['phase']}: asked for another one")
+
+
+def ask_bad(kubectl: Kubectl) -> Wanted:
+    """Change the job to one that makes a bad model: a change of the spec is reason enough for another run."""
+    last = _last_run(kubectl.find("finetunejob", JOB))
+    good = _manifest()
+    shuffled.write(_train(good))
+    kubectl.apply(shuffled.manifest(good))
+    return Wanted(int(last["number"]) if last else 0, "the job is changed: answers shuffled, nothing asked for", True)
+
+
+def _bad(kubectl: Kubectl, run: str) -> bool:
+    found = kubectl.find("finetunerun", run)
+    return found is not None and read(found).train == shuffled.uri(_train(_manifest()))
+
+
+def _train(manifest: dict[str, Any]) -> str:
+    return str(manifest["spec"]["dataset"]["train"]["uri"])
 
 
 def await_run(kubectl: Kubectl, wanted: Wanted) -> str:

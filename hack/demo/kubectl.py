@@ -1,6 +1,7 @@
 """The demo's one way to the cluster: the same `kubectl` that its reader would type."""
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ Object = dict[str, Any]
 
 
 class Kubectl:
-    """Runs kubectl in the demo's namespace."""
+    """Runs kubectl in one namespace, the demo's by default."""
 
-    def __init__(self, kubeconfig: Path, program: Path) -> None:
-        self._command: list[str | Path] = [program, "--kubeconfig", kubeconfig, "--namespace", NAMESPACE]
+    def __init__(self, kubeconfig: Path, program: Path, namespace: str = NAMESPACE) -> None:
+        self._command: list[str | Path] = [program, "--kubeconfig", kubeconfig, "--namespace", namespace]
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints.
@@ -25,6 +26,13 @@ class Kubectl:
             ClusterError: it failed; the message has what it said.
         """
         return output([*self._command, *arguments], stdin=stdin)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start kubectl as a process that goes on, with its output in a pipe; the caller ends it."""
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(
+            [*self._command, *arguments], stdin=silent, stdout=subprocess.PIPE, stderr=silent, text=True
+        )
 
     def find(self, kind: str, name: str) -> Object | None:
         """An object, or None if there is none of that name."""
@@ -41,7 +49,7 @@ class Kubectl:
         self(*arguments, stdin=json.dumps(manifest))
 
 
-def connect() -> Kubectl:
+def connect(namespace: str = NAMESPACE) -> Kubectl:
     """The kubectl of the cluster that is up.
 
     Raises:
@@ -50,7 +58,7 @@ def connect() -> Kubectl:
     cluster = backend.choose()
     if not cluster.healthy():
         raise ClusterError("no cluster is up: `make demo` starts one, and all that the demo needs in it")
-    return Kubectl(Path(cluster.kubeconfig), Path(binaries.path("kubectl")))
+    return Kubectl(Path(cluster.kubeconfig), Path(binaries.path("kubectl")), namespace)
 
 
 def conditions(found: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:

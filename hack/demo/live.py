@@ -1,11 +1,13 @@
-"""A run as a picture that lives: the phases with their times, the training bar, the conditions as they turn."""
+"""A run as a picture that lives: phases with their times, what its rollout counts, the conditions as they turn."""
 
 from datetime import UTC, datetime
 from typing import Self
 
+from hack.demo import evidence
 from hack.demo.run import Run
 from hack.demo.settings import FRAMES
 from hack.demo.timeline import PHASES, Span, Timeline, clock
+from hack.demo.users import Scene
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -33,6 +35,7 @@ class Picture:
         self._title = title
         self._run: Run | None = None
         self._timeline = Timeline()
+        self._scene = Scene()
         self._losses: list[float] = []
         self._silent = 0.0
         self._frame = 0
@@ -45,9 +48,9 @@ class Picture:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, run: Run, timeline: Timeline) -> None:
+    def show(self, run: Run, timeline: Timeline, scene: Scene) -> None:
         """Draw this look from now on."""
-        self._run, self._timeline = run, timeline
+        self._run, self._timeline, self._scene = run, timeline, scene
         loss = run.status.progress.loss if run.status.progress else None
         if loss is not None and run.phase is RunPhase.TRAINING and self._losses[-1:] != [loss]:
             self._losses.append(loss)
@@ -62,6 +65,10 @@ class Picture:
         self._frame += 1
         now = datetime.now(UTC)
         rows: list[RenderableType] = [self._head(self._run, now), Text(""), self._phases(self._run, now)]
+        if self._scene.arms:
+            rows += [Text(""), evidence.arms(self._scene)]
+        if self._run.status.rollout is not None and self._run.status.rollout.evidence:
+            rows += [Text(""), evidence.evidence(self._run.status.rollout)]
         if self._run.status.conditions:
             rows += [Text(""), _conditions(self._run.status.conditions, self._width)]
         if self._silent:
@@ -124,6 +131,10 @@ class Picture:
                 return self._bar(passed, passed + left, Text(f"{clock(left)} left"))
             case RunPhase.EVALUATING if run.status.resolved is not None and span.begin is not None:
                 return Text(f"base and candidate answer {run.status.resolved.gold.examples} gold examples", "dim")
+            case RunPhase.SHADOW | RunPhase.PILOT | RunPhase.CANARY | RunPhase.BAKING if run.phase is span.phase:
+                return Text(evidence.stage(run, self._scene))
+            case RunPhase.LOADING if run.phase is span.phase:
+                return Text("the taps load the adapter", "dim")
             case RunPhase.PREFLIGHT | RunPhase.QUEUED if run.phase is span.phase and run.waits is not None:
                 return Text(f"waits: {run.waits.reason}", "yellow")
         return Text("")

@@ -4,9 +4,12 @@ import time
 from datetime import UTC, datetime
 from typing import Self
 
+from hack.demo import evidence
 from hack.demo.run import Run
-from hack.demo.settings import PROGRESS_EVERY
+from hack.demo.settings import PROGRESS_EVERY, ROLLOUT_EVERY
 from hack.demo.timeline import Timeline, clock
+from hack.demo.users import Scene
+from hack.load import report
 from rich.console import Console
 
 from retune.api import Condition, RunPhase
@@ -20,6 +23,8 @@ class Lines:
         self._phase: RunPhase | None = None
         self._conditions: dict[str, tuple[str, str]] = {}
         self._progress = float("-inf")
+        self._rollout: tuple[str, ...] = ()
+        self._seen = float("-inf")
         self._silent = False
         self._begin = time.monotonic()
 
@@ -29,7 +34,7 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, run: Run, timeline: Timeline) -> None:  # noqa: ARG002 — the spans come with the summary
+    def show(self, run: Run, timeline: Timeline, scene: Scene) -> None:  # noqa: ARG002 — spans come with the summary
         """Print the changes."""
         if run.phase is not self._phase:
             self._phase = run.phase
@@ -39,6 +44,8 @@ class Lines:
             self._condition(condition)
         if run.phase in {RunPhase.TRAINING, RunPhase.EVALUATING}:
             self._show_progress(run)
+        if run.phase in run.stages:
+            self._show_rollout(run, scene)
 
     def silence(self, seconds: float) -> None:
         """Print that the API server does not answer, once."""
@@ -66,6 +73,21 @@ class Lines:
         if words:
             self._progress = time.monotonic()
             self._say("  ".join(words))
+
+    def _show_rollout(self, run: Run, scene: Scene) -> None:
+        """The weight when it changes, evidence when its state does, and now and then what all has been counted."""
+        rollout = run.status.rollout
+        told = (evidence.stage(run, scene), *(str(one.state) for one in rollout.evidence)) if rollout else ()
+        changed = told != self._rollout
+        if not changed and time.monotonic() - self._seen < ROLLOUT_EVERY:
+            return
+        self._rollout, self._seen = told, time.monotonic()
+        if told:
+            self._say(told[0])
+        for arm, found in scene.arms.items():
+            self._say(f"  {arm} {scene.rates.get(arm, 0.0):.1f}/s: {report.line(found)}")
+        for one in rollout.evidence if rollout else ():
+            self._say(f"  {evidence.line(one)}")
 
     def _say(self, text: str) -> None:
         passed = clock(time.monotonic() - self._begin)

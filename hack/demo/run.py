@@ -16,6 +16,10 @@ class Run:
     number: int
     created: datetime
     status: FineTuneRunStatus
+    train: str = ""
+    """URI of its training set."""
+    stages: tuple[RunPhase, ...] = ()
+    """Phases after training and evaluation that it asks for."""
 
     @property
     def phase(self) -> RunPhase:
@@ -42,6 +46,11 @@ class Run:
         return admitted if admitted is not None and admitted.status != "True" else None
 
     @property
+    def reached(self) -> bool:
+        """Whether it has met users, or could have: it is, or was, in a stage of its rollout."""
+        return self.phase in self.stages or (self.status.rollout is not None and self.status.rollout.stage is not None)
+
+    @property
     def verdict(self) -> Condition | None:
         """The condition that ended it without a model."""
         return next((c for c in reversed(self.status.conditions) if c.status == "False"), None)
@@ -57,9 +66,20 @@ class Run:
 
 def read(found: Object) -> Run:
     """A run as kubectl shows it."""
+    spec = found["spec"]
     return Run(
         name=found["metadata"]["name"],
-        number=int(found["spec"]["number"]),
+        number=int(spec["number"]),
         created=datetime.fromisoformat(found["metadata"]["creationTimestamp"]),
         status=FineTuneRunStatus.model_validate(found.get("status") or {}),
+        train=str(spec["dataset"]["train"]["uri"]),
+        stages=_stages(spec.get("rollout")) if spec.get("serving") is not None else (),
     )
+
+
+def _stages(rollout: Object | None) -> tuple[RunPhase, ...]:
+    asked = rollout or {}
+    stages = [RunPhase.LOADING]
+    stages += [RunPhase.SHADOW] if asked.get("shadow") else []
+    stages += [RunPhase.PILOT] if asked.get("pilot") else []
+    return (*stages, RunPhase.CANARY, RunPhase.BAKING)

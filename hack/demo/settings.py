@@ -30,3 +30,15 @@ SILENCE = 90.0
 """Seconds without an answer of the API server after which the demo gives up."""
 PROGRESS_EVERY = 15.0
 """Seconds between two lines about training, where lines are printed."""
+
+RATE = 4.0
+"""Requests a second while a model meets its users: what vLLM answers with adapters on two cores, and a little less."""
+CALM_RATE = 1.0
+"""Requests a second while a model is being trained on the same cores."""
+USERS = 400
+WINDOW = 10.0
+"""Seconds over which the rates on the screen are taken."""
+ROLLOUT_EVERY = 5.0
+"""Seconds between two looks at a rollout whose weight stays, where lines are printed."""
+PODS_EVERY = 5.0
+"""Seconds between two looks at which serving pods there are."""

@@ -1,12 +1,19 @@
-"""What came of a run: the model, its score, its price, its times, and what to type next."""
+"""What came of the runs: models, scores, prices, times, how they met their users, and what to type next."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hack.demo import evidence, story
 from hack.demo.run import Run
 from hack.demo.settings import JOB, NAMESPACE
+from hack.demo.taps import TapLook
 from hack.demo.timeline import Timeline, clock
+from hack.load import answers, report
+from hack.load.answers import Answer, Summary
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +25,16 @@ CLIENT = (
     "export PATH=$(dirname $(python3 hack/cluster bin kubectl)):$PATH",
 )
 """What makes a shell speak to the demo's cluster, with a kubectl of its version."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A run that has ended, and what taps and users saw of its rollout."""
+
+    run: Run
+    timeline: Timeline
+    looks: Sequence[TapLook]
+    answers: Sequence[Answer]
 
 
 def promoted(console: Console, run: Run, timeline: Timeline) -> None:
@@ -35,7 +52,53 @@ def promoted(console: Console, run: Run, timeline: Timeline) -> None:
     _fact(console, "cost", _cost(status))
     _fact(console, "time", _times(run, timeline))
     console.print(Padding(_scores(status), (0, 2)))
-    _next(console, run)
+
+
+def whole(console: Console, good: Told | None, bad: Told, overridden: int) -> None:
+    """Tell of both runs, in about ten lines; `good` is None if it was not watched."""
+    seen: dict[str, Summary] = {}
+    if good is not None:
+        _say(console, f"[bold]{good.run.name}[/], trained on the examples: [bold green]{good.run.phase}[/]")
+        _fact(console, "time", _times(good.run, good.timeline))
+        _fact(console, "weight", _weights(good))
+        seen |= {f"first rollout, {arm}": found for arm, found in answers.by_arm(good.answers).items()}
+    taken = bad.run.phase is RunPhase.ROLLED_BACK
+    style = "bold green" if taken else "bold red"
+    _say(console, f"[bold]{bad.run.name}[/], trained on shuffled answers: [{style}]{bad.run.phase}[/]")
+    _fact(console, "time", _times(bad.run, bad.timeline))
+    _fact(console, "weight", _weights(bad))
+    rollout = bad.run.status.rollout
+    if rollout is not None and rollout.message:
+        _fact(console, "why", escape(rollout.message))
+    elif rollout is not None and rollout.evidence:
+        _fact(console, "evidence", "; ".join(evidence.line(one) for one in rollout.evidence))
+    if taken:
+        _fact(console, "taken back", _taken_back(bad))
+    elif (reason := bad.run.verdict) is not None:
+        _fact(console, "verdict", escape(f"{reason.reason}: {reason.message}"))
+    _fact(console, "users", f"{overridden} overrides counted by the taps")
+    seen |= {f"second rollout, {arm}": found for arm, found in answers.by_arm(bad.answers).items()}
+    console.print(Padding(report.table(seen, "what users saw"), (0, 2)))
+    _next(console, good.run if good is not None else bad.run)
+
+
+def _weights(told: Told) -> str:
+    """The candidate's share over time, from when it first met users."""
+    found = story.weights(told.run.number, told.looks)
+    if not found:
+        return "it met no users"
+    begin = found[0][0]
+    parts = [f"{weight} % [dim]at[/] {clock(at - begin)}" for at, weight in found]
+    if told.run.phase is RunPhase.PROMOTED and found[-1][1] == 0:  # no candidate any more: it is stable itself
+        parts[-1] = f"all [dim]at[/] {clock(found[-1][0] - begin)}"
+    return "  ".join(parts)
+
+
+def _taken_back(told: Told) -> str:
+    end = story.taken_back(told.run.number, told.looks, told.answers)
+    after = [f"{end.after_wrong:.1f} s after its first wrong answer"] if end.after_wrong is not None else []
+    after += [f"{end.after_counted:.1f} s after the taps first counted one"] if end.after_counted is not None else []
+    return f"{', '.join(after) or 'at a time nobody saw'}; users had {end.answers} answers from it, {end.wrong} wrong"
 
 
 def failed(console: Console, run: Run, timeline: Timeline) -> None:
@@ -126,7 +189,7 @@ def _next(console: Console, run: Run) -> None:
     if run.phase is RunPhase.PROMOTED:
         commands.append(("hack/uv run --frozen python hack/demo fetch", f"adapter and report.html into ./{run.name}"))
     commands += [
-        ("make demo", "another run"),
+        ("make demo", "all of it again"),
         (f"kubectl delete ftj {JOB} -n {NAMESPACE}", "the job and its runs; what is in the store stays"),
         ("make down", "stops the cluster"),
     ]
@@ -141,7 +204,7 @@ def _next(console: Console, run: Run) -> None:
 
 
 def _fact(console: Console, name: str, value: str) -> None:
-    _say(console, f"[dim]{name:<10}[/]{value}")
+    _say(console, f"[dim]{name:<12}[/]{value}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -37,7 +37,7 @@ TIERS = (
             (UV, "sync", "--frozen"),
             (*RUN, "ruff", "check", "."),
             (*RUN, "ruff", "format", "--check", "."),
-            (*RUN, "mypy", "operator", "images/trainer", "hack"),
+            (*RUN, "mypy", "operator", "images/trainer", "images/tap", "images/stores", "hack"),
             (*RUN, "lint-imports"),
             (*RUN, "python", "-m", "retune.api.crds", "--check"),
         ),

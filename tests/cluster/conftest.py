@@ -3,6 +3,7 @@
 There is no kubelet here (it is played, see `cluster.Kubelet`), so every state that a pod can be in is one line away.
 """
 
+import base64
 import contextlib
 import itertools
 import json
@@ -119,7 +120,10 @@ def installed(server: ApiServer, scratch: Path, *values: str) -> dict[str, Any]:
     config["contexts"][0]["context"]["user"] = "operator"
     path = scratch / "operator.kubeconfig"
     path.write_text(yaml.safe_dump(config))
-    return {"arguments": arguments, "kubeconfig": path}
+    secret = server.run("get", "secret", "retune-signing", "-n", SYSTEM, "-o", "jsonpath={.data.key\\.pem}")
+    key = scratch / "key.pem"  # what the pod would have mounted
+    key.write_bytes(base64.b64decode(secret.stdout))
+    return {"arguments": [*arguments, f"--signing-key={key}"], "kubeconfig": path}
 
 
 @pytest.fixture(scope="session")

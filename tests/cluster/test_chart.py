@@ -53,6 +53,9 @@ def test_the_chart_passes_helms_own_lint() -> None:
         ("artifacts.uri=http://somewhere", "uri"),
         ("metrics.port=80", "port"),
         ("approvals.policy=perhaps", "policy"),
+        ("prometheus.url=http://me:secret@prometheus:9090", "url"),
+        ("rollouts.pollSeconds=0", "pollSeconds"),
+        ("tap.tag=1", "tag"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(value: str, word: str) -> None:
@@ -65,6 +68,8 @@ def test_one_registry_for_all_images() -> None:
     found = container("--set", "global.imageRegistry=registry.example.com/mirror")
     assert found["image"] == "registry.example.com/mirror/retune/operator:0.1.0"
     assert "--trainer-image=registry.example.com/mirror/retune/trainer:0.1.0" in found["args"]
+    assert "--tap-image=registry.example.com/mirror/retune/tap:0.1.0" in found["args"]
+    assert "--server-image=registry.example.com/mirror/retune/server:0.1.0" in found["args"]
     full = container("--set", "global.imageRegistry=a.example.com", "--set", "operator.image=b.example.com/op:1")
     assert full["image"] == "b.example.com/op:1"
 
@@ -75,6 +80,17 @@ def test_no_rule_has_a_wildcard_and_none_reaches_secrets() -> None:
     for rule in (rule for role in roles for rule in role["rules"]):
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
         assert not {"secrets", "pods/exec", "pods/log", "serviceaccounts/token"} & set(rule["resources"])
+
+
+def test_a_key_that_is_given_is_mounted_and_none_is_made() -> None:
+    def volumes(*arguments: str) -> object:
+        pod = next(m for m in rendered(*arguments) if m["kind"] == "Deployment")["spec"]["template"]["spec"]
+        return [v["secret"]["secretName"] for v in pod["volumes"]]
+
+    assert [m["metadata"]["name"] for m in rendered() if m["kind"] == "Secret"] == ["retune-signing"]
+    assert volumes() == ["retune-signing"]
+    given = ("--set", "signing.existingSecret=mine")
+    assert (volumes(*given), [m for m in rendered(*given) if m["kind"] == "Secret"]) == (["mine"], [])
 
 
 def test_watched_namespaces_get_roles_and_no_right_is_cluster_wide() -> None:

@@ -24,6 +24,7 @@ from tests.cluster.apiserver import ApiServer
 from tests.cluster.cluster import Cluster, eventually, spec
 
 Raw = dict[str, Any]
+_ARMS = (("stable", 0), ("canary", 25))  # bad ones of 50 in 5 s
 PHASES = ("Promoted", "Rejected", "Training")
 _numbers = itertools.count(1)
 
@@ -252,3 +253,31 @@ def test_logs_of_a_pod_that_cannot_start_say_why(cluster: Cluster, lena: Cli) ->
     status = {"status": {"phase": "Pending", "containerStatuses": [waiting]}}
     cluster.core.patch_namespaced_pod_status(pod["metadata"]["name"], cluster.namespace, status)
     assert "ImagePullBackOff: no such image" in lena.fails("logs", "triage")
+
+
+def test_promote_and_rollback_annotate_the_run_in_rollout_and_the_job(cluster: Cluster, lena: Cli) -> None:
+    first, third = name_of(cluster, 1), name_of(cluster, 3)
+    assert "is not in rollout" in lena.fails("promote", "triage", "--yes")
+    assert "no model served before" in lena.fails("rollback", "triage", "--yes")
+
+    said = lena("rollback", "triage", "1", "--yes")
+    assert f"{first} will serve all traffic again" in said.stdout
+    assert annotations(cluster)["retune.dev/rollback"] == first
+
+    place = ("retune.dev", "v1alpha1", cluster.namespace, "finetuneruns", third)
+    stands = {"stage": "Canary", "step": 1, "weight": 25}
+    cluster.custom.patch_namespaced_custom_object_status(*place, {"status": {"phase": "Canary", "rollout": stands}})
+    assert "25 % of traffic" in lena("status", "triage", "--no-watch").stdout
+    assert lena("promote", "triage", "--yes").exit_code == 0
+    assert annotations(cluster, third)["retune.dev/promote"] == f"by system:serviceaccount:{cluster.namespace}:lena"
+    assert "ends as RolledBack" in lena("rollback", "triage", "--yes").stdout
+    assert annotations(cluster)["retune.dev/rollback"] == third
+
+
+def test_a_job_in_the_cluster_is_replayed_with_its_own_rollout(lena: Cli, tmp_path: Path) -> None:
+    rows = [f"{at},errors,{arm},{at // 5 * bad},{at * 10}" for at in range(0, 300, 5) for arm, bad in _ARMS]
+    trace = tmp_path / "trace.csv"
+    trace.write_text("\n".join(["time,metric,arm,bad,total", *rows]))
+    said = lena("replay", "triage", f"--csv={trace}", "-o", "json")
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout.splitlines()[-1])["verdict"] == "RolledBack"

@@ -1,20 +1,24 @@
-"""The README's story on a real model: from apply to an adapter that clearly beats its base."""
+"""The README's story on a real model: from apply to an adapter that clearly beats its base, and serves its users."""
 
 import csv
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hack.load import answers, questions
 
 from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import Bucket, Prometheus
+from tests.e2e.served import ENDS, Served
 
 ROOT = Path(__file__).resolve().parents[2]
 BANKING = ROOT.parent / "shared/data/banking77"
 LONG = 900.0
+RATE = 3.0  # requests a second, of which vLLM answers some five with adapters on two cores
 
 
 def triage() -> Raw:
@@ -24,15 +28,22 @@ def triage() -> Raw:
 
 def ended(cluster: Cluster, run: str) -> Raw:
     """The run, once it has ended."""
-    ends = ("Promoted", "Rejected", "Declined", "Failed", "Cancelled")
-    return eventually(lambda: r if (r := cluster.run(run))["status"].get("phase") in ends else {}, LONG)
+    return eventually(lambda: r if (r := cluster.run(run))["status"].get("phase") in ENDS else {}, LONG)
+
+
+@pytest.fixture
+def served(cluster: Cluster) -> Iterator[Served]:
+    """The job's server, and the way to it."""
+    made = Served(cluster, "support-triage")
+    yield made
+    made.close()
 
 
 def test_support_triage_trains_an_adapter_that_beats_its_base(
-    cluster: Cluster, bucket: Bucket, prometheus: Prometheus
+    cluster: Cluster, bucket: Bucket, prometheus: Prometheus, served: Served
 ) -> None:
-    cluster.apply_job("support-triage", triage())
-    run = cluster.first_run("support-triage")
+    spec = triage()
+    run = served.change(spec)
 
     # While it trains, its progress is in the status and in Prometheus.
     seen = eventually(lambda: p if (p := cluster.run(run)["status"].get("progress", {})).get("loss") else {}, LONG)
@@ -41,8 +52,19 @@ def test_support_triage_trains_an_adapter_that_beats_its_base(
     assert eventually(lambda: prometheus.series(f"retune_trainer_step{here}"), 60)
     assert eventually(lambda: prometheus.series('retune_runs{phase="Training"} >= 1'), 60)
 
-    status = ended(cluster, run)["status"]
-    assert status["phase"] == "Promoted", status["conditions"]
+    # Users meet it: the base answers them first, then more and more the adapter, which they override far less.
+    served.until(run, "Loading", "Shadow", "Canary", seconds=LONG)
+    asked = questions.read(bucket.get(spec["dataset"]["gold"]["uri"]).decode().splitlines())
+    with served.users(asked, RATE) as load:
+        status = served.until(run, "Promoted", seconds=LONG)
+    met = answers.by_arm(load.traffic.answers)
+    base, adapter = met["stable"].accuracy, met["canary"].accuracy
+    assert base is not None
+    assert adapter is not None
+    assert adapter > base
+    assert adapter >= 0.6
+    print(f"support-triage, as its users saw it: {met}")
+
     scores = status["scores"]
     assert scores["n"] >= 240
     assert scores["candidate"] >= 0.7
@@ -89,7 +111,7 @@ def test_banking77_is_declined_for_its_leaks_and_without_them_beats_its_base(clu
     assert [len(found) for found in rows.values()] == [600, 240]
     for name, found in rows.items():
         put(bucket, f"s3://data/banking77/{name}.jsonl", found)
-    spec: dict[str, Any] = triage()
+    spec: dict[str, Any] = {k: v for k, v in triage().items() if k not in ("serving", "rollout")}
     spec["dataset"] = {
         "train": {"uri": "s3://data/banking77/train.jsonl"},
         "gold": {"uri": "s3://data/banking77/gold.jsonl"},

@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.learning.interface import Answered, Ask, Which
 from tests.learning import tiny
 

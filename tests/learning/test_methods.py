@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.learning import methods
 from retune_trainer.learning.interface import Ask, Which
 from tests.learning import tiny

@@ -165,6 +165,11 @@ def run_facts(
     return replace(RunFacts(meta, spec, status or FineTuneRunStatus(), policy, now), **changes)
 
 
+def read_status(told: Raw) -> FineTuneRunStatus:
+    """A status as it is written in YAML."""
+    return FineTuneRunStatus.model_validate(told)
+
+
 RUN = run_name("triage", "job-uid", 1)
 
 

@@ -7,6 +7,10 @@
 {{ .Values.serviceAccount.name | default (include "retune.name" .) }}
 {{- end }}
 
+{{- define "retune.signing" -}}
+{{ .Values.signing.existingSecret | default (printf "%s-signing" (include "retune.name" .)) }}
+{{- end }}
+
 {{- define "retune.selector" -}}
 app.kubernetes.io/name: retune
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -52,9 +56,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+- apiGroups: [apps]
+  resources: [deployments] # what serves; deleted when a job serves no longer
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps]
-  verbs: [create]
+  resources: [services]
+  verbs: [get, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps] # runs' configurations, arms documents, evidence
+  verbs: [get, list, create, patch]
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create, patch]

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from retune_stores import credentials
+from retune_stores.credentials import Credentials, Role, Scrubber
+from retune_stores.errors import InputError, PodError
 from retune_trainer import config as configuration
-from retune_trainer import cpus, credentials, log, result
+from retune_trainer import cpus, log, result
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role, Scrubber
-from retune_trainer.errors import InputError, TrainerError
 from retune_trainer.stop import Stop
 
 USAGE = "usage: python -m retune_trainer preflight|train|report"
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         _settle_hub(config)
         work = Path(os.environ.get("RETUNE_WORK", "/work"))
         outcome = COMMANDS[arguments[0]](config, keys, work, stop)
-    except TrainerError as error:
+    except PodError as error:
         code, outcome = error.exit_code, result.failed(error)
         log.say("ended", reason=error.reason, field=error.field, detail=error.message, exitCode=code)
     except Exception as error:

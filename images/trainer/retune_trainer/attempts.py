@@ -9,9 +9,10 @@ import json
 import time
 from typing import Any
 
+from retune_stores import Store
+from retune_stores.errors import InputError, NotFoundError
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import InputError, NotFoundError, SupersededError
-from retune_trainer.stores import Store
+from retune_trainer.errors import SupersededError
 
 CLAIMS = "attempts/"
 MANIFEST = "manifest.json"

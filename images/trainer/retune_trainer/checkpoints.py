@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retune_stores import Store
+from retune_stores.base import sha256_file
+from retune_stores.errors import NotFoundError
 from retune_trainer.attempts import Attempts
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import NotFoundError
 from retune_trainer.log import say
-from retune_trainer.stores import Store
-from retune_trainer.stores.base import sha256_file
 
 ROOT = "checkpoints/"
 COMPLETE = "complete.json"

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 
 DEFAULT_PATH = "/etc/retune/run.json"
 

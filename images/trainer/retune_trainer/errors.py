@@ -1,42 +1,11 @@
-"""The ways a pod of a run can end other than well, each with its exit code.
-
-Knows nothing of stores, files or models: a leaf that everything else may import.
-"""
+"""The ways a pod of a run can end that no other pod knows; the rest are in `retune_stores.errors`."""
 
 from __future__ import annotations
 
-
-class TrainerError(Exception):
-    """An end of the pod that the operator must be able to tell from a crash."""
-
-    exit_code = 1
-    outcome = "Failed"
-
-    def __init__(self, reason: str, field: str | None, message: str) -> None:
-        """Keep what the termination message says: `reason` in PascalCase, `field` as a path into the spec."""
-        super().__init__(message)
-        self.reason = reason
-        self.field = field
-        self.message = message
+from retune_stores.errors import PodError
 
 
-class InputError(TrainerError):
-    """What the user gave is wrong; trying again cannot help."""
-
-    exit_code = 64
-
-
-class StoreError(TrainerError):
-    """A store or endpoint did not answer; trying again may help."""
-
-    exit_code = 65
-
-    def __init__(self, field: str | None, message: str) -> None:
-        """Every such end has the reason `StoreUnreachable`."""
-        super().__init__("StoreUnreachable", field, message)
-
-
-class SupersededError(TrainerError):
+class SupersededError(PodError):
     """A newer attempt has taken over; this one must not write anything more."""
 
     exit_code = 70
@@ -47,7 +16,7 @@ class SupersededError(TrainerError):
         super().__init__("Superseded", None, f"attempt {newer} has taken over from attempt {attempt}")
 
 
-class InterruptedByOrderError(TrainerError):
+class InterruptedByOrderError(PodError):
     """SIGTERM came; what was learned so far lies in a checkpoint."""
 
     exit_code = 75
@@ -56,12 +25,3 @@ class InterruptedByOrderError(TrainerError):
     def __init__(self, message: str) -> None:
         """Say what was saved."""
         super().__init__("Interrupted", None, message)
-
-
-class NotFoundError(Exception):
-    """A store has no such object. Whoever asked knows which reason that is to the user."""
-
-    def __init__(self, uri: str, detail: str = "") -> None:
-        """Name the object by its full address."""
-        super().__init__(f"{uri} does not exist" + (f" ({detail})" if detail else ""))
-        self.uri = uri

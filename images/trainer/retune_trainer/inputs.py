@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from retune_stores import Store, open_store, split_file
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError, NotFoundError
 from retune_trainer import data
 from retune_trainer.config import PreparedSet, RunConfig
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Origin
-from retune_trainer.errors import InputError, NotFoundError
-from retune_trainer.stores import Store, open_store, place_of, split_file
+from retune_trainer.places import place_of
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 MAX_CONFIG = 4 << 20

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TextIO
 
-from retune_trainer.credentials import Scrubber
+from retune_stores.credentials import Scrubber
 
 # These speak at INFO of every request or every file.
 QUIET = ("boto3", "botocore", "urllib3", "s3transfer", "httpx", "filelock", "fsspec", "datasets", "accelerate")

@@ -10,16 +10,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from retune_stores import Store
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError, NotFoundError
 from retune_trainer import data, evaluation, inputs, measuring, publish, versions
 from retune_trainer.attempts import Attempts
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError, NotFoundError
 from retune_trainer.log import say
 from retune_trainer.measuring import Measurement, privacy
 from retune_trainer.result import Result, succeeded
-from retune_trainer.stores import Store
 
 REPORT = "preflight.json"
 # What of it is not in the termination message.

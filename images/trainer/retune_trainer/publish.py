@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+from retune_stores import Store
+from retune_stores.base import sha256_file, sha256_lines
+from retune_stores.errors import InputError, StoreError
 from retune_trainer import versions
 from retune_trainer.attempts import MANIFEST, Attempts
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import InputError, StoreError
 from retune_trainer.log import say
 from retune_trainer.result import Result, succeeded
-from retune_trainer.stores import Store
-from retune_trainer.stores.base import sha256_file, sha256_lines
 
 EVALUATION = "evaluation.json"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError
 from retune_trainer import data, evaluation, inputs, stable
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example, Format
-from retune_trainer.errors import InputError
 from retune_trainer.evaluation import judging
 from retune_trainer.evaluation.asking import QuestionSet
 from retune_trainer.inputs import DataFile, Sources

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retune_trainer.credentials import Scrubber
-from retune_trainer.errors import TrainerError
+from retune_stores.credentials import Scrubber
+from retune_stores.errors import PodError
 
 LIMIT = 4000
 DEFAULT_PATH = "/dev/termination-log"
@@ -29,7 +29,7 @@ def succeeded(**fields: Any) -> Result:
     return {"outcome": "Succeeded", "error": None, **fields}
 
 
-def failed(error: TrainerError) -> Result:
+def failed(error: PodError) -> Result:
     """The result of a pod that ended otherwise."""
     return {
         "outcome": error.outcome,

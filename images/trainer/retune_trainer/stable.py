@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from retune_stores import Store, open_store
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError, NotFoundError
 from retune_trainer.attempts import MANIFEST
 from retune_trainer.config import RunConfig, Stable
-from retune_trainer.credentials import Credentials, Role
-from retune_trainer.errors import InputError, NotFoundError
+from retune_trainer.places import place_of
 from retune_trainer.publish import digest_of
-from retune_trainer.stores import Store, open_store, place_of
 
 FIELD = "spec.stable.uri"
 KINDS = ("adapter", "model")

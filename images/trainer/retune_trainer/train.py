@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from retune_stores.credentials import Credentials, Role
 from retune_trainer import cpus, inputs, publish, reading
 from retune_trainer.attempts import Attempts
 from retune_trainer.checkpoints import Checkpoints
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example
 from retune_trainer.evaluation import asking, document, judging
 from retune_trainer.evaluation.asking import Answers, QuestionSet
@@ -43,7 +43,7 @@ def run(
     """Do the whole of it and return what to report.
 
     Raises:
-        TrainerError: every end that the contract has an exit code for.
+        PodError: every end that the contract has an exit code for.
     """
     publish.supported(config)
     sources = Sources(config, credentials)

@@ -2,14 +2,16 @@
 
 import hashlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from retune.act import ledgers, manifests
+from retune.act import arms, deploy, ledgers, manifests
+from retune.act.serving import Own
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, JobPhase
 from retune.decide.actions import (
     Action,
+    ApplyServing,
     CreateChild,
     CreateConfig,
     CreateRun,
@@ -17,21 +19,27 @@ from retune.decide.actions import (
     DeleteRun,
     Event,
     JobDecision,
+    PushArms,
     RunDecision,
+    StopServing,
+    WriteArms,
     WriteLedger,
+    WriteMemory,
 )
-from retune.decide.conditions import set_condition
+from retune.decide.conditions import find, set_condition
 from retune.decide.facts import JobFacts, Meta, RunFacts
 from retune.decide.job import REFUSED
 from retune.decide.ledger import Ledger
+from retune.decide.readings import Serving
 from retune.kube.client import ApiError, Client
 
 log = logging.getLogger(__name__)
 REFUSALS = frozenset({400, 403, 422})  # the API server will say the same again until somebody changes something
+APPLIED = "ServingApplied"
 Raw = dict[str, Any]
 
 
-class Memory(ledgers.Memory, Protocol):
+class Memory(ledgers.Memory, arms.Memory, deploy.Memory, Protocol):
     """Where what was just written is remembered, until the watch confirms it: a decision must see its own writes."""
 
     def job(self, raw: Raw) -> None:
@@ -44,6 +52,15 @@ class Memory(ledgers.Memory, Protocol):
         """Take in a Kubernetes Job of a run."""
 
 
+@dataclass(frozen=True)
+class Serves:
+    """What it takes to serve: who signs and writes, who pushes, and what pods are made of."""
+
+    documents: arms.Documents
+    push: arms.Push
+    own: Own
+
+
 class Hands:
     """Writes what was decided. Every write can be repeated: names are deterministic, creates happen once.
 
@@ -51,10 +68,11 @@ class Hands:
         client: for the writes.
         memory: told of what was written.
         home: the operator's own namespace, for the ledgers.
+        serves: for jobs that serve; None: this operator has no signing key, and serves nothing.
     """
 
-    def __init__(self, client: Client, memory: Memory, home: str = "default") -> None:
-        self._client, self._memory, self._home = client, memory, home
+    def __init__(self, client: Client, memory: Memory, home: str = "default", serves: Serves | None = None) -> None:
+        self._client, self._memory, self._home, self._serves = client, memory, home, serves
 
     async def job(self, facts: JobFacts, decision: JobDecision) -> None:
         """Carry out the decision on a FineTuneJob.
@@ -68,13 +86,19 @@ class Hands:
             written = await self._status("FineTuneJob", "finetunejobs", meta, new)
             self._memory.job(written)
             version = written["metadata"]["resourceVersion"]
+        action: Action | None = None
         try:
             for action in decision.actions:
                 await self._on_job(facts, action)
         except ApiError as error:
             if error.code in REFUSALS:
-                await self._run_refused(facts, decision.status, version, error)
+                if isinstance(action, ApplyServing | StopServing | WriteArms | PushArms):
+                    await self._serving_applied(facts, decision.status, version, str(error))
+                else:
+                    await self._run_refused(facts, decision.status, version, error)
             raise
+        if any(isinstance(done, ApplyServing | StopServing) for done in decision.actions):
+            await self._serving_applied(facts, decision.status, version, "")
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
 
@@ -85,8 +109,8 @@ class Hands:
             ApiError: a write failed; the decision is taken afresh on the next reconcile. If the API server refuses a
                 child for good, the run's condition `Admitted` says why before the error is raised.
         """
-        meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
-        if new != old:
+        meta, new = facts.meta, _dump(decision.status) if decision.status != facts.status else {}
+        if new and new != _dump(facts.status):
             written = await self._status("FineTuneRun", "finetuneruns", meta, new)
             self._memory.run(written)
             version = written["metadata"]["resourceVersion"]
@@ -121,6 +145,10 @@ class Hands:
                 await self.ledger(namespace, facts.meta.name, ledger)
             case DeleteRun(name, uid):
                 await self._client.delete("finetuneruns", namespace, name, uid)
+            case ApplyServing() | WriteArms() | PushArms():
+                await self._serve(facts.meta, facts.serving, action)
+            case StopServing():
+                await deploy.remove(self._client, facts.meta)
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneJob")
 
@@ -135,8 +163,27 @@ class Hands:
                     self._memory.child(created)
             case DeleteChild(name, uid):
                 await self._client.delete("jobs", namespace, name, uid, foreground=True)
+            case ApplyServing() | WriteArms() | PushArms():
+                job = Meta(namespace, facts.spec.job_ref.name, facts.spec.job_ref.uid)
+                await self._serve(job, facts.serving, action)
+            case WriteMemory(text):
+                await deploy.remember(self._client, self._memory, facts, text)
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneRun")
+
+    async def _serve(self, job: Meta, seen: Serving, action: ApplyServing | WriteArms | PushArms) -> None:
+        if self._serves is None:
+            raise ApiError(422, "NoSigningKey", "the operator has no --signing-key: an administrator names one")
+        push = self._serves.push
+        match action:
+            case ApplyServing():
+                await deploy.apply(self._client, self._memory, job, action, self._serves.own)
+            case WriteArms(document):
+                await push.to(seen.pods, await self._serves.documents.write(job, seen, document))
+            case PushArms(pods):
+                kept = self._memory.kept_arms(job.namespace, job.name)
+                if kept is not None and kept.arms is not None:
+                    await push.to(pods, kept.text)
 
     async def _status(self, kind: str, resource: str, meta: Meta, status: Raw) -> Raw:
         body = {
@@ -159,6 +206,30 @@ class Hands:
             now=facts.now,
         )
         new = _dump(status.model_copy(update={"conditions": conditions, "phase": JobPhase.WAITING}))
+        if new != _dump(status):
+            meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
+            self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))
+
+    async def _serving_applied(self, facts: JobFacts, status: FineTuneJobStatus, version: str, refused: str) -> None:
+        """Say why what serves could not be applied; or that it could, if the last word was another.
+
+        A condition of its own, which no decision writes: two that took turns would wake the job for ever.
+        """
+        before = find(status.conditions, APPLIED)
+        if not refused and (before is None or before.status == "True"):
+            return
+        conditions = set_condition(
+            status.conditions,
+            APPLIED,
+            "False" if refused else "True",
+            REFUSED if refused else "Applied",
+            f"What serves could not be applied, and is tried again: {refused}"
+            if refused
+            else "What serves is applied.",
+            generation=facts.meta.generation,
+            now=facts.now,
+        )
+        new = _dump(status.model_copy(update={"conditions": conditions}))
         if new != _dump(status):
             meta = Meta(facts.meta.namespace, facts.meta.name, facts.meta.uid, resource_version=version)
             self._memory.job(await self._status("FineTuneJob", "finetunejobs", meta, new))

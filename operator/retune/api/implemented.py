@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from retune.api.job import FineTuneJobSpec
+from retune.api.job import DeletionPolicy, FineTuneJobSpec
+from retune.api.serving import ServingMode
 from retune.api.triggers import DriftBuiltin, Triggers
 
 
@@ -56,11 +57,23 @@ GAPS: tuple[Gap, ...] = (
         lambda spec: spec.triggers.max_runs_per_month is not None,
     ),
     # After training.
-    Gap("spec.serving", "the model is trained and published, not served", lambda spec: spec.serving is not None),
-    Gap("spec.rollout", "there is no canary, as nothing is served", lambda spec: spec.rollout is not None),
+    Gap(
+        "spec.serving.mode",
+        "Deployment serves nothing: such a job trains and publishes only",
+        lambda spec: spec.serving is not None and spec.serving.mode is ServingMode.DEPLOYMENT,
+    ),
+    Gap(
+        "spec.serving.corrections",
+        "overridden answers are not collected",
+        lambda spec: spec.serving is not None and spec.serving.corrections.collect,
+    ),
     Gap("spec.notifications", "nobody is told", lambda spec: bool(spec.notifications)),
     Gap("spec.tracking", "experiments are not tracked", lambda spec: spec.tracking is not None),
-    Gap("spec.deletionPolicy", "nothing serves that could be kept", lambda spec: spec.serving is not None),
+    Gap(
+        "spec.deletionPolicy",
+        "Orphan is Delete: what serves goes with the job",
+        lambda spec: spec.serving is not None and spec.deletion_policy is DeletionPolicy.ORPHAN,
+    ),
 )
 """Every gap, in the order of the spec within its subject."""
 

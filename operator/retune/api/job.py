@@ -170,7 +170,7 @@ class StableModel(StatusModel):
     run: ObjectName = Field(description="Run that made it.")
     digest: Digest = Field(description="Identity of its artifact.")
     uri: Uri | None = Field(None, description="Where its artifact lies.")
-    since: Time | None = Field(None, description="When it was promoted.")
+    since: Time | None = Field(None, description="When it was promoted, or gone back to.")
 
 
 class CandidateModel(StatusModel):
@@ -185,6 +185,7 @@ class PreviousModel(StatusModel):
 
     run: ObjectName = Field(description="Run that made it.")
     digest: Digest = Field(description="Identity of its artifact.")
+    uri: Uri | None = Field(None, description="Where its artifact lies.")
 
 
 class BudgetStatus(StatusModel):
@@ -236,6 +237,7 @@ class PinnedBaseModel(StatusModel):
 
     uri: Uri = Field(description="The URI as the user wrote it.")
     digest: Digest = Field(description="What it stood for.")
+    resolved: Uri | None = Field(None, description="The URI with its revision, from which servers load it.")
 
 
 class GoldLooks(StatusModel):
@@ -270,4 +272,6 @@ class FineTuneJobStatus(StatusModel):
     latest_run: LatestRun | None = Field(None, description="The newest run.")
     base_model: PinnedBaseModel | None = Field(None, description="The base model as it was found.")
     retried: Text | None = Field(None, description="Value of the annotation retune.dev/retry handled last.")
+    rolled_back: Text | None = Field(None, description="Value of the annotation retune.dev/rollback handled last.")
+    max_rank: int | None = Field(None, ge=1, description="Largest adapter rank that the servers take; never falls.")
     observed_generation: int | None = Field(None, description="Generation of the spec that this speaks of.")

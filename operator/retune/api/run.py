@@ -278,6 +278,11 @@ class Evidence(StatusModel):
     total: int | None = Field(None, ge=0, description="Candidate's answers.")
     stable_bad: int | None = Field(None, ge=0, description="Stable's bad answers.")
     stable_total: int | None = Field(None, ge=0, description="Stable's answers.")
+    phi: float | None = Field(None, ge=1, description="How far requests depend on each other; counts weigh 1/phi.")
+    harm: float | None = Field(
+        None, description="Most harm that this step's counts leave possible: upper bound less stable's lower bound."
+    )
+    margin: float | None = Field(None, description="Harm that must be ruled out before the weight rises.")
     state: EvidenceState = Field(description="Ok, or what is in the way of judging.")
 
 
@@ -286,6 +291,7 @@ class RolloutIntent(StrEnum):
 
     PROMOTE = "Promote"
     ROLL_BACK = "RollBack"
+    GIVE_UP = "GiveUp"
     CANCEL = "Cancel"
 
 
@@ -295,8 +301,24 @@ class RolloutStatus(StatusModel):
     stage: RunPhase | None = Field(None, description="Loading, Shadow, Pilot, Canary or Baking.")
     step: int | None = Field(None, ge=0, description="Step of the canary, from 0.")
     weight: int = Field(0, ge=0, le=100, description="Candidate's share of traffic, in percent.")
-    since: Time | None = Field(None, description="Since when.")
+    since: Time | None = Field(None, description="Since when, moved on by the time it was paused.")
+    started_at: Time | None = Field(None, description="When the rollout began, moved on by the time it was paused.")
+    expected_hours: float | None = Field(
+        None, ge=0, description="Hours until promotion at the traffic there was before it began."
+    )
+    taps: Annotated[str, Field(max_length=32)] | None = Field(
+        None, description="Ready pods that do as they were told, such as 2/2."
+    )
+    held_because: Line | None = Field(None, description="What keeps it from going on, or why it ends, in one word.")
+    message: Annotated[str, Field(max_length=1024)] | None = Field(None, description="The same with its numbers.")
     intent: RolloutIntent | None = Field(None, description="What has been decided and is being carried out.")
+    intent_at: Time | None = Field(None, description="When that was decided.")
+    verified_at: Time | None = Field(None, description="When the counters showed that the weight is really given.")
+    blind_since: Time | None = Field(None, description="Since when something cannot be measured.")
+    down_since: Time | None = Field(None, description="Since when no ready pod has the candidate.")
+    interfered_at: Time | None = Field(None, description="When stable got slow beside the candidate.")
+    paused_since: Time | None = Field(None, description="Since when a person keeps it from going on.")
+    evidence_at: Time | None = Field(None, description="When the evidence was last written here.")
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="What the stop-losses have counted."
     )

@@ -2,7 +2,7 @@
 
 import click
 
-from retune.cli import reading, writing
+from retune.cli import reading, replaying, writing
 from retune.cli.options import connection
 
 
@@ -27,7 +27,7 @@ def verbs(context: click.Context, /, **given: str | None) -> None:
     context.obj = given
 
 
-for _verb in (*reading.VERBS, *writing.VERBS):
+for _verb in (*reading.VERBS, *writing.VERBS, *replaying.VERBS):
     verbs.add_command(_verb)
 
 

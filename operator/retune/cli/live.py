@@ -130,6 +130,10 @@ class Lines:
         for one in items(run, "status", "conditions"):
             said = f"{one.get('type')}={one.get('status')} {one.get('reason')}"
             self._news(f"{name(run)}/{one.get('type')}", said, f": {one.get('message')}" if one.get("message") else "")
+        stands = part(run, "status", "rollout")
+        if stands and not ended(run):
+            held = f": {stands['message']}" if stands.get("message") else ""
+            self._news(f"{name(run)}/rollout", f"{stands.get('stage')} {stands.get('weight', 0)} % of traffic", held)
         progress = part(run, "status", "progress")
         if progress.get("step") is not None and not ended(run) and time.monotonic() - self._progress > PROGRESS_EVERY:
             self._progress = time.monotonic()

@@ -65,3 +65,17 @@ def reading(name: str, value: float) -> str:
 def listed(names: list[str]) -> str:
     """Names in a sentence: a, b and c."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+
+
+def rate(part: object, whole: object) -> str:
+    """A count of bad ones with its share: 3/412 (0.73%)."""
+    if not isinstance(part, int | float) or not isinstance(whole, int | float):
+        return "-"
+    return f"{part:.0f}/{whole:.0f}" + (f" ({part / whole * 100:.2g}%)" if whole else "")
+
+
+def hours(count: float) -> str:
+    """A span of hours as a plan names it: 40 minutes, 2.5 hours, 3 days."""
+    if count < 1:
+        return f"{max(1, round(count * 60))} minutes"
+    return f"{count:.2g} hours" if count < 72 else f"{count / 24:.2g} days"

@@ -2,9 +2,19 @@
 
 from dataclasses import dataclass
 
-from retune.api import FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.api import (
+    BaselineEndpoint,
+    FineTuneJobStatus,
+    FineTuneRunSpec,
+    FineTuneRunStatus,
+    Serving,
+    Source,
+    Store,
+)
+from retune.decide.arms import Arms
 from retune.decide.facts import Stage
 from retune.decide.ledger import Ledger
+from retune.decide.readings import ServingPod
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,73 @@ class WriteLedger:
     ledger: Ledger
 
 
-Action = CreateRun | DeleteRun | WriteLedger | CreateConfig | CreateChild | DeleteChild
+@dataclass(frozen=True)
+class ServingTemplate:
+    """What a serving pod is made from: the job's own words, and what only the operator knows."""
+
+    serving: Serving
+    model: str
+    base: Source
+    base_digest: str
+    artifacts: Store
+    endpoint: BaselineEndpoint | None
+    max_rank: int
+
+
+@dataclass(frozen=True)
+class ApplyServing:
+    """Apply the Deployment, Service and disruption budget of a job's serving, as `template` says.
+
+    Attributes:
+        template: what the pods are made from.
+        digest: of that; written beside it, so that only a change of it touches a running Deployment.
+        refresh: value of the job's refresh annotation, so that it is followed once.
+    """
+
+    template: ServingTemplate
+    digest: str
+    refresh: str = ""
+
+
+@dataclass(frozen=True)
+class StopServing:
+    """Delete what serves for a job that serves no longer: Service, disruption budget, and last the Deployment."""
+
+
+@dataclass(frozen=True)
+class WriteArms:
+    """Sign the document with the next generation, write it over the version it was decided on, push it to all taps."""
+
+    arms: Arms
+
+
+@dataclass(frozen=True)
+class PushArms:
+    """Push the document as it was last written to these pods' taps, which have an older one."""
+
+    pods: tuple[ServingPod, ...]
+
+
+@dataclass(frozen=True)
+class WriteMemory:
+    """Keep the rollout's evidence for a restart of the operator: JSON, in the run's own ConfigMap."""
+
+    text: str
+
+
+Action = (
+    CreateRun
+    | DeleteRun
+    | WriteLedger
+    | CreateConfig
+    | CreateChild
+    | DeleteChild
+    | ApplyServing
+    | StopServing
+    | WriteArms
+    | PushArms
+    | WriteMemory
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
 from retune.decide.ledger import Ledger
+from retune.decide.readings import Serving
 
 
 class Stage(StrEnum):
@@ -117,6 +118,9 @@ class Policy:
     waiting_deadline: int = 600  # s: a pod that cannot start for a reason of its own spec fails after this
     retry_backoff: int = 10  # s: before attempt 2; doubles, up to 5 minutes
     status_every: int = 10  # s: progress is written to the object at most this often
+    poll_every: float = 2.0  # s between two looks at the taps while a candidate meets its users
+    evidence_every: int = 60  # s: evidence is written to the object at most this often, unless a state changes
+    feedback_window: float = 600.0  # s after an answer in which people's overrides count
 
 
 @dataclass(frozen=True)
@@ -148,11 +152,16 @@ class JobFacts:
     now: datetime
     invalid: str = ""
     books: Books = field(default_factory=Books)
+    serving: Serving = field(default_factory=Serving)
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job."""
+    """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job.
+
+    `paused`: it is only that the job is paused, neither suspended nor halted; `suspended` is true then, too.
+    `rollback`: value of the job's rollback annotation, "" if there is none.
+    """
 
     meta: Meta
     spec: FineTuneRunSpec
@@ -163,8 +172,11 @@ class RunFacts:
     orphaned: bool = False
     job: FineTuneJobStatus = field(default_factory=FineTuneJobStatus)
     cancel: str = ""
+    paused: bool = False
+    rollback: str = ""
     children: tuple[Child, ...] = ()
     pods: tuple[Pod, ...] = ()
     progress: PodProgress | None = None
     denied: tuple[str, str] | None = None
     account_refused: str = ""
+    serving: Serving = field(default_factory=Serving)

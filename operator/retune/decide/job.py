@@ -26,6 +26,9 @@ from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.naming import RETRY_ANNOTATION
+from retune.decide.reverting import base_changed, reverted
+from retune.decide.rollout.stages import ROLLOUT_PHASES
+from retune.decide.serving import served
 from retune.decide.settle import open_attempt
 from retune.decide.snapshot import Unresolvable, resolved
 
@@ -74,7 +77,8 @@ def observed(draft: JobDraft) -> bool:
         _pays_off(draft, latest)
         known = latest.status.resolved
         if known is not None:
-            draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=known.base_model.digest))
+            base = known.base_model
+            draft.set(base_model=PinnedBaseModel(uri=latest.spec.base_model.uri, digest=base.digest, resolved=base.uri))
         if latest.spec.trigger.name and latest.spec.trigger.kind in _BY_HAND:
             draft.set(retried=latest.spec.trigger.name)
         draft.set(
@@ -98,7 +102,7 @@ def _promoted(draft: JobDraft) -> None:
         if artifact is None or not newer:
             continue
         if stable is not None:
-            draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest))
+            draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest, uri=stable.uri))
         stable = StableModel(run=run.meta.name, digest=artifact.digest, uri=artifact.uri, since=since)
         draft.set(stable=stable)
 
@@ -120,13 +124,11 @@ def valid(draft: JobDraft) -> bool:
     facts = draft.facts
     if facts.spec is None:
         draft.condition("Valid", "False", "InvalidSpec", facts.invalid)
-        draft.set(phase=JobPhase.INVALID)
-        run = draft.active
-        if run is None:
-            draft.condition("Progressing", "False", "InvalidSpec", "Nothing starts until the spec is mended.")
-        else:
-            draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.")
-        return True
+        return _nothing_starts(draft, "InvalidSpec")
+    moved = base_changed(draft)
+    if moved:
+        draft.condition("Valid", "False", "BaseChanged", moved)
+        return _nothing_starts(draft, "BaseChanged")
     draft.condition("Valid", "True", "Valid", "The spec can be acted on.")
     ignored = not_implemented(draft.spec)
     if ignored:
@@ -139,6 +141,16 @@ def valid(draft: JobDraft) -> bool:
     else:
         draft.condition("Supported", "True", "AllFieldsSupported", "Every field of the spec is acted on.")
     return False
+
+
+def _nothing_starts(draft: JobDraft, reason: str) -> bool:
+    draft.set(phase=JobPhase.INVALID)
+    run = draft.active
+    if run is None:
+        draft.condition("Progressing", "False", reason, "Nothing starts until the spec is mended.")
+    else:
+        draft.condition("Progressing", "True", "RunInFlight", f"Run {run.meta.name} is in flight.")
+    return True
 
 
 def pruned(draft: JobDraft) -> bool:
@@ -174,7 +186,10 @@ def in_flight(draft: JobDraft) -> bool:
     wanted = stop(draft)
     if wanted is not None:
         draft.set(phase=wanted.phase)
-        draft.condition("Progressing", "False", wanted.reason, f"Run {run.meta.name} is stopped {wanted.until}.")
+        stands = (
+            "stands where it is" if run.status.phase in ROLLOUT_PHASES and wanted.reason == "Paused" else "is stopped"
+        )
+        draft.condition("Progressing", "False", wanted.reason, f"Run {run.meta.name} {stands} {wanted.until}.")
         return True
     over = ends(draft)
     after = f" {over}: it is the last one." if over else ""
@@ -193,6 +208,16 @@ def _waits_for(run: RunFacts) -> Condition | None:
     phase, conditions = run.status.phase or RunPhase.PENDING, run.status.conditions
     if phase is RunPhase.AWAITING_APPROVAL:
         return find(conditions, "GatesPassed")
+    rollout = run.status.rollout
+    if phase in ROLLOUT_PHASES and rollout is not None and rollout.held_because == "AwaitingApproval":
+        at = rollout.since or run.now
+        return Condition(
+            type="Safe",
+            status="Unknown",
+            reason="AwaitingApproval",
+            message=rollout.message or "",
+            last_transition_time=at,
+        )
     admitted = find(conditions, "Admitted")
     if phase not in _WAITING_PHASES or admitted is None or admitted.status == "True" or admitted.reason == "Starting":
         return None
@@ -254,6 +279,9 @@ def idle(draft: JobDraft) -> bool:
     if latest is not None:
         failed = next((c for c in reversed(latest.status.conditions) if c.status == "False"), None)
         said = f" {failed.reason}: {failed.message}" if failed else ""
+        ending = latest.status.rollout
+        if ending is not None and ending.message:
+            said = f" {ending.held_because}: {ending.message}"
     phase = last.phase or RunPhase.CANCELLED
     reason = "RunSucceeded" if phase is RunPhase.PROMOTED else f"Run{phase.value}"
     draft.condition("Progressing", "False", reason, f"Run {last.name} ended as {phase.value}.{said}")
@@ -263,6 +291,8 @@ def idle(draft: JobDraft) -> bool:
 RULES: tuple[Callable[[JobDraft], bool], ...] = (
     deleted,
     observed,
+    reverted,
+    served,
     resumed,
     counted,
     valid,

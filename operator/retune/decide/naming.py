@@ -13,10 +13,22 @@ CANCEL_ANNOTATION = "retune.dev/cancel"
 RETRY_ANNOTATION = "retune.dev/retry"
 PAUSE_ANNOTATION = "retune.dev/pause"
 HALT_ANNOTATION = "retune.dev/halt"
+PROMOTE_ANNOTATION = "retune.dev/promote"
+ROLLBACK_ANNOTATION = "retune.dev/rollback"
+REFRESH_ANNOTATION = "retune.dev/refresh"
 RESUME_ANNOTATION = "retune.dev/resume"
 APPROVAL_PREFIX = "approval.retune.dev/"
 LEDGER_LABEL = "retune.dev/ledger"
 LEDGER_OF = "retune.dev/job"  # annotation of a ledger: the namespace and name of its job
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY_US = "retune"
+JOB_UID_LABEL = "retune.dev/job-uid"
+SERVING_LABEL = "retune.dev/serving"
+SERVES_STABLE = "stable"  # its value
+KEPT_LABEL = "retune.dev/kept"
+KEPT_ARMS, KEPT_EVIDENCE = "arms", "evidence"  # its values
+SERVING_DIGEST_ANNOTATION = "retune.dev/serving-digest"
+REFRESHED_ANNOTATION = "retune.dev/refreshed"
 LIMIT = 63  # a Job's name is a label value of its pods
 
 
@@ -44,3 +56,18 @@ def child_name(run: str, stage: Stage, attempt: int) -> str:
 def ledger_name(namespace: str, job: str) -> str:
     """The name of the ConfigMap, in the operator's own namespace, with the ledger of a job's name."""
     return f"ledger-{hashlib.sha256(f'{namespace}/{job}'.encode()).hexdigest()[:16]}"
+
+
+def arms_name(job: str) -> str:
+    """The name of the ConfigMap with a job's signed arms document."""
+    return f"{job}-arms"
+
+
+def taps_name(job: str) -> str:
+    """The name of the headless Service by which a job's taps find each other."""
+    return f"{job}-taps"
+
+
+def evidence_name(run: str) -> str:
+    """The name of the ConfigMap with what a restart of the operator needs of a run's rollout."""
+    return f"{run}-evidence"

@@ -29,6 +29,8 @@ from retune.decide.facts import RunFacts, Stage
 from retune.decide.looks import next_look
 from retune.decide.outcome import FATAL, Exit, Outcome, outcome
 from retune.decide.reporting import report
+from retune.decide.rollout.chain import begin_rollout, rolled_out
+from retune.decide.rollout.scene import serves
 from retune.decide.settle import close, fail, memory_limit, of, open_attempt
 from retune.decide.verdict import judge
 from retune.decide.waiting import Wait
@@ -225,10 +227,13 @@ def compared(said: Iterable[object]) -> tuple[Comparison, ...]:
 
 
 def judged(draft: RunDraft) -> bool:
-    """The evaluation's verdict ends a run that is not asked to serve."""
+    """The evaluation's verdict ends a run, unless it is accepted and asked to serve: then its rollout begins."""
     verdict = judge(draft.status, draft.facts.spec.evaluation)
     draft.condition("Accepted", "True" if verdict.accepted else "False", verdict.reason, verdict.message)
-    draft.end(RunPhase.PROMOTED if verdict.accepted else RunPhase.REJECTED)
+    if verdict.accepted and serves(draft.facts.spec.serving):
+        begin_rollout(draft)
+    else:
+        draft.end(RunPhase.PROMOTED if verdict.accepted else RunPhase.REJECTED)
     return True
 
 
@@ -236,6 +241,7 @@ RULES: tuple[Callable[[RunDraft], bool], ...] = (
     deleted,
     finished,
     begun,
+    rolled_out,
     cancelled,
     suspended,
     permitted,

@@ -13,9 +13,12 @@ import click
 import kopf
 
 from retune import __version__
-from retune.act.carry_out import Hands
+from retune.act.arms import Documents, Push
+from retune.act.carry_out import Hands, Serves
+from retune.act.serving import Own
 from retune.kube.bucket import TokenBucket
 from retune.kube.client import ApiError, Client, connect
+from retune.kube.envelope import Signer
 from retune.main.handlers import JOB, RUN, Watches
 from retune.main.health import Endpoints
 from retune.main.lease import Leadership
@@ -25,13 +28,18 @@ from retune.main.reconcile import Reconciler
 from retune.main.settings import Settings, options, settings
 from retune.observe.ask import Ask
 from retune.observe.cache import Caches
-from retune.observe.facts import Observer
+from retune.observe.facts import ROLLOUT, Observer, Rollouts
+from retune.observe.kept import Kept
 from retune.observe.ledgers import Ledgers
+from retune.observe.prometheus import Prometheus
 from retune.observe.resync import PAGE, SELECTORS, Resync
+from retune.observe.taps import Taps
 
 log = logging.getLogger("retune")
 STOP_TIMEOUT = 10.0  # s that reconciles in flight are given at shutdown
 STUCK = 300.0  # s without progress, while keys are due, after which only a restart helps
+URGENT_WORKERS = 2  # besides the others, for rollouts alone
+TAP_CONNECTIONS = 1000  # at once: a silent tap holds one for a second and a half, and must not hold up the others
 WATCH_TIMEOUT = 300  # s after which the API server ends a watch, and a new one starts
 
 
@@ -56,7 +64,8 @@ class Operator:
     def __init__(self, chosen: Settings) -> None:
         self._settings = chosen
         self._metrics = Metrics()
-        self._caches = Caches.empty()
+        self._signer = _signer(chosen.signing_key)
+        self._caches = Caches.empty(self._signer)
         self._stop = asyncio.Event()
         self._watching = False  # the caches hold all that exists
         self._stuck: Callable[[], float] = lambda: 0.0
@@ -66,7 +75,7 @@ class Operator:
         """Run until a signal or a lost lease; the process's exit code."""
         loop = asyncio.get_running_loop()
         self._take_signals()
-        api = await connect(self._settings.workers + 4)
+        api = await connect(self._settings.workers + URGENT_WORKERS + 4)
         leadership: Leadership
         client = Client(
             api,
@@ -82,8 +91,9 @@ class Operator:
         endpoints = Endpoints(self._unhealthy, self._not_ready, self._metrics.registry)
         await endpoints.start(self._settings.listen, self._settings.health_port, self._settings.metrics_port)
         try:
-            async with aiohttp.ClientSession() as session:
-                await self._lead(client, leadership, session)
+            taps = aiohttp.TCPConnector(limit=TAP_CONNECTIONS)
+            async with aiohttp.ClientSession() as session, aiohttp.ClientSession(connector=taps) as tap_session:
+                await self._lead(client, leadership, session, tap_session)
         finally:
             await leadership.release()
             await endpoints.stop()
@@ -99,36 +109,46 @@ class Operator:
         stuck = self._stuck() if self._watching else 0.0
         return self._failed or (f"no worker has taken a key for {stuck:.0f} s\n" if stuck > STUCK else "")
 
+    def _urgent(self, key: Key) -> bool:
+        """A candidate meets its users: nothing else may hold up taking it back."""
+        run = self._caches.runs.get(key.namespace, key.name) if key.kind == RUN else None
+        return run is not None and run.phase in ROLLOUT
+
+    def _serves(self, client: Client, session: aiohttp.ClientSession) -> Serves | None:
+        if self._signer is None:
+            return None
+        own = Own(self._settings.tap_image, self._settings.server_image, self._signer.public)
+        documents = Documents(client, self._caches, self._signer)
+        return Serves(documents, Push(session, self._metrics.rollouts), own)
+
     def _not_ready(self) -> str:
         return "" if self._watching else "the caches are not complete yet\n"
 
-    async def _lead(self, client: Client, leadership: Leadership, session: aiohttp.ClientSession) -> None:
-        queue = Queue()
+    async def _lead(
+        self,
+        client: Client,
+        leadership: Leadership,
+        session: aiohttp.ClientSession,
+        tap_session: aiohttp.ClientSession,
+    ) -> None:
+        queue = Queue(urgent=self._urgent)
         watches = Watches(self._caches, queue)
 
-        def gone(resource: str, raw: Mapping[str, Any]) -> None:
-            self._metrics.missed.inc()
-            kind = {"finetunejobs": JOB, "finetuneruns": RUN}.get(resource)
-            if kind is not None:
-                queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
-            for run in self._caches.runs.values():
-                if run.meta.place == raw["owner"]:  # of a Job or pod
-                    queue.add(Key(RUN, run.meta.namespace, run.meta.name))
-            for namespace, name in self._caches.runs.mourning():
-                queue.add(Key(JOB, namespace, name))
-
         namespaces = self._settings.namespaces or ("",)
-        resync = Resync(self._caches, client, namespaces, gone)
-        observer = Observer(self._caches, Ask(client, session), self._settings.policy)
+        resync = Resync(self._caches, client, namespaces, lambda resource, raw: self._gone(queue, resource, raw))
+        counted = self._metrics.rollouts
+        prometheus = Prometheus(self._settings.prometheus_url, session, counted)
+        rollouts = Rollouts(Taps(tap_session, counted), prometheus)
+        observer = Observer(self._caches, Ask(client, session), self._settings.policy, rollouts)
         home = self._settings.lease_namespace
-        ledgers = Ledgers(self._caches, client, home)
-        hands = Hands(client, self._caches, home)
+        ledgers, kept = Ledgers(self._caches, client, home), Kept(self._caches, client, namespaces)
+        hands = Hands(client, self._caches, home, self._serves(client, tap_session))
         reconciler = Reconciler(queue, observer, hands, ledgers, self._metrics)
 
         tasks = {
             "watch": asyncio.create_task(self._watch(watches, client)),
             "lease": asyncio.create_task(leadership.hold()),
-            "act": asyncio.create_task(self._act(leadership, resync, ledgers, queue, reconciler)),
+            "act": asyncio.create_task(self._act(leadership, resync, (ledgers, kept), queue, reconciler)),
             "stop": asyncio.create_task(self._stop.wait()),
         }
         self._stuck = queue.stuck_for
@@ -142,6 +162,23 @@ class Operator:
             task.cancel()
         # A lost lease fences writes at once (Client asks `held`); what is awaited here is only the end of the tasks.
         await asyncio.wait(tasks.values(), timeout=STOP_TIMEOUT)
+        await prometheus.close()
+
+    def _gone(self, queue: Queue, resource: str, raw: Mapping[str, Any]) -> None:
+        """The sweep has found that an object is no more."""
+        self._metrics.missed.inc()
+        kind = {"finetunejobs": JOB, "finetuneruns": RUN}.get(resource)
+        if kind is not None:
+            queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        owner = raw["owner"]
+        for run in self._caches.runs.values():
+            if owner in (run.meta.place, f"{run.meta.namespace}/{run.owner}"):  # of a Job or pod, or of what serves
+                queue.add(Key(RUN, run.meta.namespace, run.meta.name))
+        for job in self._caches.jobs.values():
+            if job.meta.place == owner:
+                queue.add(Key(JOB, job.meta.namespace, job.meta.name))
+        for namespace, name in self._caches.runs.mourning():
+            queue.add(Key(JOB, namespace, name))
 
     async def _watch(self, watches: Watches, client: Client) -> None:
         while missing := await client.missing_kinds():  # kopf looks for them once, when it starts
@@ -164,7 +201,12 @@ class Operator:
         )
 
     async def _act(
-        self, leadership: Leadership, resync: Resync, ledgers: Ledgers, queue: Queue, reconciler: Reconciler
+        self,
+        leadership: Leadership,
+        resync: Resync,
+        books: tuple[Ledgers, Kept],
+        queue: Queue,
+        reconciler: Reconciler,
     ) -> None:
         while not self._watching:
             try:
@@ -175,20 +217,26 @@ class Operator:
                 await asyncio.sleep(1)
         log.info("Watching: %d jobs, %d runs", len(self._caches.jobs), len(self._caches.runs))
         await leadership.acquired.wait()
-        await self._open_the_books(ledgers, queue)
+        await self._open_the_books(books, queue)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.workers):
                 group.create_task(reconciler.work())
+            for _ in range(URGENT_WORKERS):
+                group.create_task(reconciler.work(only_urgent=True))
             group.create_task(self._sweep(resync))
 
-    async def _open_the_books(self, ledgers: Ledgers, queue: Queue) -> None:
-        """Nothing is decided before it is known what is spent; jobs that are gone may have left something open."""
+    async def _open_the_books(self, books: tuple[Ledgers, Kept], queue: Queue) -> None:
+        """Nothing is decided before it is known what is spent, what the taps were told, and what was counted.
+
+        Jobs that are gone may have left something open in their ledgers.
+        """
         while True:
             try:
-                await ledgers.load()
+                for each in books:
+                    await each.load()
                 break
             except ApiError as error:
-                log.warning("The ledgers cannot be read yet: %s", error)
+                log.warning("Ledgers, arms documents or evidence cannot be read yet: %s", error)
                 await asyncio.sleep(1)
         served = self._settings.namespaces
         for namespace, name in self._caches.ledgers:
@@ -202,6 +250,18 @@ class Operator:
                 missed = await resync.sweep()
                 if missed:
                     log.warning("%d deletions had been missed by the watches", missed)
+
+
+def _signer(path: str) -> Signer | None:
+    """The key that arms documents are signed with.
+
+    Raises:
+        click.BadParameter: there is none where there should be one.
+    """
+    try:
+        return Signer.from_file(path) if path else None
+    except ValueError as error:
+        raise click.BadParameter(f"--signing-key: {error}") from error
 
 
 def _cause(error: BaseException | None) -> BaseException | None:

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from retune.api import JobPhase, RunPhase
+from retune.main.rollouts import RolloutMetrics
 
 
 class Metrics:
@@ -34,6 +35,7 @@ class Metrics:
         self.missed = Counter(
             "retune_missed_deletions", "Deletions that no watch showed, found by a list.", registry=self.registry
         )
+        self.rollouts = RolloutMetrics(self.registry)
 
     def api_write(self, verb: str, resource: str) -> None:
         """One write that was sent."""

@@ -25,10 +25,10 @@ class Reconciler:
         self._queue, self._observer, self._hands, self._ledgers = queue, observer, hands, ledgers
         self._metrics = metrics
 
-    async def work(self) -> None:
+    async def work(self, *, only_urgent: bool = False) -> None:
         """One worker. No key can stop it: what fails is logged, counted and tried again later."""
         while True:
-            key = await self._queue.get()
+            key = await self._queue.get(only_urgent=only_urgent)
             try:
                 await self._one(key)
             finally:
@@ -70,6 +70,7 @@ class Reconciler:
             facts = self._observer.job(key.namespace, key.name)
         if facts is None:
             return await self._estate(key)
+        facts = await self._observer.heard(facts)
         decision = decide_job(facts)
         await self._hands.job(facts, decision)
         return decision.requeue_after
@@ -85,7 +86,9 @@ class Reconciler:
     async def _run(self, key: Key) -> float | None:
         facts = await self._observer.run(key.namespace, key.name)
         if facts is None:
+            self._metrics.rollouts.gone(key.namespace, key.name)
             return None
         decision = decide_run(facts)
+        self._metrics.rollouts.seen(facts, decision.status, asyncio.get_running_loop().time())
         await self._hands.run(facts, decision)
         return decision.requeue_after

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -36,6 +37,13 @@ class Settings:
     waiting_deadline: int
     retry_backoff: int
     status_every: int
+    tap_image: str
+    server_image: str
+    signing_key: str
+    prometheus_url: str
+    poll_seconds: float
+    feedback_window: float
+    evidence_seconds: int
     log_level: str
 
     @property
@@ -51,6 +59,9 @@ class Settings:
             waiting_deadline=self.waiting_deadline,
             retry_backoff=self.retry_backoff,
             status_every=self.status_every,
+            poll_every=self.poll_seconds,
+            feedback_window=self.feedback_window,
+            evidence_every=self.evidence_seconds,
         )
 
     def lines(self) -> list[str]:
@@ -78,6 +89,18 @@ _OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("--waiting-deadline", click.IntRange(1), 600, "Seconds until a pod that only its spec keeps from starting fails."),
     ("--retry-backoff", click.IntRange(0), 10, "Seconds before an attempt is tried again; doubles, up to 5 minutes."),
     ("--status-every", click.IntRange(1), 10, "Seconds between two writes of a run's progress."),
+    ("--tap-image", str, "", "Image of the taps; empty: nothing can be served."),
+    ("--server-image", str, "", "Image of the model server for jobs that name none; empty: jobs must."),
+    ("--signing-key", str, "", "File with the Ed25519 key (PEM) that arms documents are signed with; empty: none."),
+    ("--prometheus-url", str, "", "Prometheus for stop-losses with queries of their own; empty: they see nothing."),
+    ("--poll-seconds", click.FloatRange(0.5, 60), 2.0, "Seconds between two looks at the taps of a rollout."),
+    ("--feedback-window", click.FloatRange(1), 600.0, "Seconds after an answer in which people's overrides count."),
+    (
+        "--evidence-seconds",
+        click.IntRange(1),
+        60,
+        "Seconds between two writes of a rollout's figures, unless a state changes.",
+    ),
     ("--log-level", click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), "INFO", "How much is logged."),
 )
 
@@ -106,6 +129,13 @@ def settings(**given: Any) -> Settings:  # noqa: ANN401 - click's values
         decimal(given["gpu_hour_price"]), decimal(given["cpu_hour_price"])
     except ValueError as error:
         raise click.BadParameter(f"--currency, --gpu-hour-price or --cpu-hour-price: {error}") from error
+    url = urlsplit(given["prometheus_url"])
+    if given["prometheus_url"] and (url.scheme not in ("http", "https") or not url.hostname):
+        raise click.BadParameter("--prometheus-url: write http://HOST:PORT or https://HOST:PORT")
+    if url.username is not None or url.password is not None:  # settings are logged
+        raise click.BadParameter(
+            "--prometheus-url holds a user name or password; put a proxy that knows them before it"
+        )
     given["namespaces"] = tuple(n.strip() for n in given["namespaces"].split(",") if n.strip())
     given["identity"] = given["identity"] or f"{socket.gethostname()}-{os.getpid()}"
     return Settings(**given)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from retune.api import TERMINAL_PHASES
+from retune.decide.arms import Arms
 from retune.decide.facts import Child, Meta, Pod
-from retune.decide.naming import RUN_UID_LABEL
+from retune.decide.naming import JOB_UID_LABEL, RUN_UID_LABEL
+from retune.decide.readings import ServingPod
+from retune.kube.envelope import Opener, Unopened
 from retune.observe import projections
 
 Raw = Mapping[str, Any]
@@ -147,15 +150,36 @@ class Runs(Cache[Packed]):
         return list(self._departed)
 
 
+@dataclass(frozen=True)
+class KeptArms:
+    """A ConfigMap with an arms document. `arms` is None if what it holds was not signed by us."""
+
+    version: str
+    text: str
+    arms: Arms | None
+
+
 @dataclass
 class Caches:
-    """One cache for each kind that is watched, and the ledgers, which nobody else writes."""
+    """One cache for each kind that is watched, and what is not watched because nobody else writes it.
+
+    Attributes:
+        ledgers: by namespace and job, (resourceVersion, JSON).
+        documents: the arms documents, by namespace and job.
+        memories: what is kept of the evidence of runs in flight, by namespace and run.
+        opener: tells an arms document of ours.
+    """
 
     jobs: Cache[Packed]
     runs: Runs
     children: Cache[Child]
     pods: Cache[Pod]
-    ledgers: dict[tuple[str, str], tuple[str, str]]  # (namespace, job): (resourceVersion, JSON)
+    servers: Cache[ServingPod]
+    deployments: Cache[projections.Deployed]
+    ledgers: dict[tuple[str, str], tuple[str, str]]
+    documents: dict[tuple[str, str], KeptArms]
+    memories: dict[tuple[str, str], str]
+    opener: Opener
 
     def job_phases(self) -> Counter[str]:
         """FineTuneJobs by phase."""
@@ -166,9 +190,9 @@ class Caches:
         return Counter(run.phase for run in self.runs.values())
 
     @classmethod
-    def empty(cls) -> "Caches":
+    def empty(cls, opener: Opener | None = None) -> "Caches":
         """Nothing seen yet."""
-        return cls(Cache(), Runs(), Cache(), Cache(), {})
+        return cls(Cache(), Runs(), Cache(), Cache(), Cache(), Cache(), {}, {}, {}, opener or Unopened())
 
     def job(self, raw: Raw) -> None:
         """Take in a FineTuneJob."""
@@ -178,6 +202,8 @@ class Caches:
         """Take in a FineTuneRun."""
         value = packed(raw)
         self.runs.put(raw, value, value.owner)
+        if value.ended:
+            self.memories.pop((value.meta.namespace, value.meta.name), None)
 
     def child(self, raw: Raw) -> None:
         """Take in a Kubernetes Job of a run."""
@@ -188,6 +214,36 @@ class Caches:
         """Take in a pod of a run."""
         if projections.ours(raw):
             self.pods.put(raw, projections.pod(raw), _run(raw))
+
+    def server(self, raw: Raw) -> None:
+        """Take in a pod that serves."""
+        if projections.serves(raw):
+            self.servers.put(raw, projections.serving_pod(raw), _job(raw))
+
+    def deployment(self, raw: Raw) -> None:
+        """Take in a Deployment that serves."""
+        if projections.deploys(raw):
+            self.deployments.put(raw, projections.deployed(raw), _job(raw))
+
+    def arms(self, namespace: str, job: str, raw: Raw | None) -> None:
+        """Take in the ConfigMap of a job's arms document; None if there is none."""
+        if raw is None:
+            self.documents.pop((namespace, job), None)
+            return
+        text = str((raw.get("data") or {}).get("arms.json", ""))
+        self.documents[namespace, job] = KeptArms(raw["metadata"]["resourceVersion"], text, self.opener.opened(text))
+
+    def kept_arms(self, namespace: str, job: str) -> KeptArms | None:
+        """The ConfigMap of a job's arms document, as it was last written or read."""
+        return self.documents.get((namespace, job))
+
+    def evidence(self, namespace: str, run: str, raw: Raw | None) -> None:
+        """Take in the ConfigMap of a run's evidence; None if there is none. What is over needs none."""
+        known = self.runs.get(namespace, run)
+        if raw is None or (known is not None and known.ended):
+            self.memories.pop((namespace, run), None)
+        else:
+            self.memories[namespace, run] = str((raw.get("data") or {}).get("evidence.json", ""))
 
     def ledger(self, namespace: str, job: str, raw: Raw | None) -> None:
         """Take in the ConfigMap of a job's ledger; None if there is none."""
@@ -201,3 +257,8 @@ class Caches:
 def _run(raw: Raw) -> str:
     """Whom a Job or pod belongs to: the `place` of its run's `Meta`."""
     return f"{raw['metadata']['namespace']}/{raw['metadata']['labels'][RUN_UID_LABEL]}"
+
+
+def _job(raw: Raw) -> str:
+    """Whom what serves belongs to: the `place` of its job's `Meta`."""
+    return f"{raw['metadata']['namespace']}/{raw['metadata']['labels'][JOB_UID_LABEL]}"

@@ -1,5 +1,6 @@
-"""Gathers the facts about one key from the caches and the two things that are asked for: progress and refusals."""
+"""Gathers the facts about one key: from the caches, and from those who are asked (pods, taps, Prometheus)."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -7,11 +8,16 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus, RunPhase
 from retune.decide.facts import Books, Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts
 from retune.decide.ledger import Ledger, read
-from retune.decide.naming import CANCEL_ANNOTATION, HALT_ANNOTATION, PAUSE_ANNOTATION
+from retune.decide.naming import CANCEL_ANNOTATION, HALT_ANNOTATION, PAUSE_ANNOTATION, ROLLBACK_ANNOTATION
+from retune.decide.readings import Serving
 from retune.observe.cache import Caches, Packed
+from retune.observe.prometheus import Prometheus
+from retune.observe.taps import NOTHING, Heard, Taps
+
+ROLLOUT = frozenset({RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING})
 
 
 class Asked(Protocol):
@@ -27,13 +33,19 @@ class Asked(Protocol):
         """Why pods may not use this ServiceAccount, or "" if they may."""
 
 
-class Observer:
-    """Facts on demand."""
+@dataclass(frozen=True)
+class Rollouts:
+    """Who is asked while a job serves."""
 
-    def __init__(self, caches: Caches, asked: Asked, policy: Policy) -> None:
-        self._caches = caches
-        self._asked = asked
-        self._policy = policy
+    taps: Taps
+    prometheus: Prometheus
+
+
+class Observer:
+    """Facts on demand. Without `rollouts` nobody is asked about what serves."""
+
+    def __init__(self, caches: Caches, asked: Asked, policy: Policy, rollouts: Rollouts | None = None) -> None:
+        self._caches, self._asked, self._policy, self._rollouts = caches, asked, policy, rollouts
 
     def job(self, namespace: str, name: str) -> JobFacts | None:
         """The facts about a FineTuneJob; None if there is none of that name."""
@@ -49,7 +61,17 @@ class Observer:
         owner = _owner(found, content)  # once for all its runs
         runs = tuple(self._run(run, now, owner) for run in self._caches.runs.of(found.meta.uid))
         books = self._books(namespace, name, {run.meta.name for run in runs}, now)
-        return JobFacts(found.meta, spec, owner.status, runs, self._policy, now, invalid, books)
+        serving = self._serving(found.meta)
+        return JobFacts(found.meta, spec, owner.status, runs, self._policy, now, invalid, books, serving)
+
+    async def heard(self, facts: JobFacts) -> JobFacts:
+        """The facts about a job that serves, with what its taps say."""
+        if self._rollouts is None or not facts.serving.deployed:
+            return facts
+        told = facts.spec.serving.model_name if facts.spec is not None and facts.spec.serving is not None else None
+        model = _model(facts.serving, told or facts.meta.name)
+        said = await self._rollouts.taps.read(facts.meta.place, model, facts.serving.pods, _generation(facts.serving))
+        return replace(facts, serving=replace(facts.serving, taps=said.taps, silent=said.silent))
 
     def estate(self, namespace: str, name: str) -> tuple[Books, datetime]:
         """The ledger of a job that is gone, and the time."""
@@ -83,6 +105,8 @@ class Observer:
         facts = self._run(found, _now(), self._owner_of(found))
         if facts.status.phase is not None and facts.status.phase.is_terminal:
             return facts
+        if in_rollout(facts.status):
+            return replace(facts, serving=await self._measured(facts))
         pods = facts.pods
         progress = denied = None
         if any(p.running_since is not None and not p.over for p in pods):
@@ -96,6 +120,38 @@ class Observer:
             refused = await self._asked.account_refused(namespace, account)
         return replace(facts, progress=progress, denied=denied, account_refused=refused)
 
+    async def _measured(self, facts: RunFacts) -> Serving:
+        """What serves the run's candidate, with what taps and Prometheus say, within two seconds."""
+        serving, told = facts.serving, facts.spec.serving
+        if self._rollouts is None or told is None:
+            return serving
+        place = f"{facts.meta.namespace}/{facts.spec.job_ref.uid}"
+        model = _model(serving, told.model_name or facts.spec.job_ref.name)
+        # Until something is kept, whatever was decided on the windows may have been lost, so all are asked for; and a
+        # rollout that begins again needs the hour before it again.
+        windows = "new" if serving.memory and facts.status.phase is not RunPhase.LOADING else "all"
+        said, queries = await asyncio.gather(
+            self._rollouts.taps.read(place, model, serving.pods, _generation(serving), windows=windows)
+            if serving.deployed
+            else _nothing(),
+            self._rollouts.prometheus.read(facts.spec.rollout.stop_loss if facts.spec.rollout else ()),
+        )
+        return replace(serving, taps=said.taps, silent=said.silent, queries=queries)
+
+    def _serving(self, job: Meta, run: str = "") -> Serving:
+        """What the caches know of what serves for a job; with `run`, also what is kept of its rollout."""
+        deployments = self._caches.deployments.of(job.place)
+        deployed = next((d for d in deployments if d.name == job.name), None)
+        kept = self._caches.kept_arms(job.namespace, job.name)
+        arms = kept.arms if kept is not None else None
+        return Serving(
+            deployed=deployed.digest if deployed is not None else "",
+            refreshed=deployed.refreshed if deployed is not None else "",
+            pods=tuple(pod for pod in self._caches.servers.of(job.place) if not pod.over),
+            arms=arms if arms is not None and arms.uid == job.uid else None,
+            memory=self._caches.memories.get((job.namespace, run), ""),
+        )
+
     def _owner_of(self, run: Packed) -> "_Owner | None":
         name = run.content()["spec"].get("jobRef", {}).get("name", "")
         job = self._caches.jobs.get(run.meta.namespace, name)
@@ -103,19 +159,43 @@ class Observer:
 
     def _run(self, found: Packed, now: datetime, owner: "_Owner | None") -> RunFacts:
         content = found.content()
+        spec = FineTuneRunSpec.model_validate(content["spec"], extra="ignore")  # a newer operator may have made it
+        job = Meta(found.meta.namespace, spec.job_ref.name, spec.job_ref.uid)
         return RunFacts(
             meta=found.meta,
-            spec=FineTuneRunSpec.model_validate(content["spec"], extra="ignore"),  # a newer operator may have made it
+            spec=spec,
             status=FineTuneRunStatus.model_validate(content["status"]),
             policy=self._policy,
             now=now,
             suspended=owner is not None and owner.suspended,
+            paused=owner is not None and owner.paused,
+            rollback=owner.rollback if owner is not None else "",
             orphaned=owner is None or owner.deleting,
             job=owner.status if owner is not None else FineTuneJobStatus(),
             cancel=_cancel(found.meta),
             children=self._caches.children.of(found.meta.place),
             pods=self._caches.pods.of(found.meta.place),
+            serving=Serving() if found.ended else self._serving(job, found.meta.name),
         )
+
+
+def in_rollout(status: FineTuneRunStatus) -> bool:
+    """Whether a run's candidate meets its users, or is being taken away from them."""
+    intent = status.rollout is not None and status.rollout.intent is not None
+    return status.phase in ROLLOUT or (intent and not (status.phase is not None and status.phase.is_terminal))
+
+
+def _generation(serving: Serving) -> int:
+    return serving.arms.generation if serving.arms is not None else 0
+
+
+def _model(serving: Serving, told: str) -> str:
+    """The public model name that taps know: that of their document; what a spec says may be newer."""
+    return next(iter(serving.arms.models), told) if serving.arms is not None else told
+
+
+async def _nothing() -> Heard:
+    return NOTHING
 
 
 def _cancel(meta: Meta) -> str:
@@ -129,15 +209,20 @@ class _Owner:
     """What a run's facts hold of its job."""
 
     suspended: bool
+    paused: bool
+    rollback: str
     deleting: bool
     status: FineTuneJobStatus
 
 
 def _owner(job: Packed, content: Mapping[str, Any]) -> _Owner:
     """`content`: that of `job`, which takes a while to unpack."""
-    stopped = HALT_ANNOTATION in job.meta.annotations or PAUSE_ANNOTATION in job.meta.annotations
+    stopped = bool(content["spec"].get("suspend")) or HALT_ANNOTATION in job.meta.annotations
+    paused = PAUSE_ANNOTATION in job.meta.annotations
     return _Owner(
-        suspended=bool(content["spec"].get("suspend")) or stopped,
+        suspended=stopped or paused,
+        paused=paused and not stopped,
+        rollback=job.meta.annotations.get(ROLLBACK_ANNOTATION, "")[:1024],
         deleting=job.meta.deleting,
         status=FineTuneJobStatus.model_validate(content["status"]),
     )

@@ -2,12 +2,23 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from retune.decide.conditions import moment
 from retune.decide.facts import Child, Meta, Pod, Stage, Termination
-from retune.decide.naming import ATTEMPT_LABEL, RUN_UID_LABEL, STAGE_LABEL
+from retune.decide.naming import (
+    ATTEMPT_LABEL,
+    JOB_LABEL,
+    JOB_UID_LABEL,
+    REFRESHED_ANNOTATION,
+    RUN_UID_LABEL,
+    SERVING_DIGEST_ANNOTATION,
+    SERVING_LABEL,
+    STAGE_LABEL,
+)
+from retune.decide.readings import ServingPod
 
 Raw = Mapping[str, Any]
 
@@ -78,6 +89,83 @@ def pod(raw: Raw) -> Pod:
         running_since=moment((state.get("running") or {}).get("startedAt")),
         termination=_termination(state.get("terminated")),
     )
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A Deployment that serves: what it was last applied with, and how many of its pods are there and ready."""
+
+    name: str
+    digest: str
+    refreshed: str
+    replicas: int
+    ready: int
+
+
+def deploys(raw: Raw) -> bool:
+    """Whether a Deployment is what serves for a job: its labels, and the job as its controller."""
+    return _is_of_job(raw, "FineTuneJob") and _controller(raw).get("uid") == raw["metadata"]["labels"][JOB_UID_LABEL]
+
+
+def serves(raw: Raw) -> bool:
+    """Whether a pod serves for a job: anybody can write the labels, but a ReplicaSet must have made it."""
+    return _is_of_job(raw, "ReplicaSet")
+
+
+def _is_of_job(raw: Raw, controller: str) -> bool:
+    found = raw["metadata"].get("labels") or {}
+    told = all(found.get(label) for label in (SERVING_LABEL, JOB_LABEL, JOB_UID_LABEL))
+    return told and _controller(raw).get("kind") == controller
+
+
+def _controller(raw: Raw) -> Raw:
+    return next((o for o in raw["metadata"].get("ownerReferences") or [] if o.get("controller")), {})
+
+
+def deployed(raw: Raw) -> Deployed:
+    """A Deployment that serves."""
+    m, status = raw["metadata"], raw.get("status") or {}
+    annotations = m.get("annotations") or {}
+    return Deployed(
+        name=m["name"],
+        digest=annotations.get(SERVING_DIGEST_ANNOTATION, ""),
+        refreshed=annotations.get(REFRESHED_ANNOTATION, ""),
+        replicas=status.get("replicas", 0),
+        ready=status.get("readyReplicas", 0),
+    )
+
+
+def serving_pod(raw: Raw) -> ServingPod:
+    """A pod that serves, and why it does not run yet: the first of its containers that waits says so."""
+    m, status = raw["metadata"], raw.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    ready = conditions.get("Ready", {})
+    is_ready = ready.get("status") == "True"
+    phase = status.get("phase", "Pending")
+    return ServingPod(
+        name=m["name"],
+        uid=m["uid"],
+        ip=status.get("podIP", ""),
+        ready=is_ready,
+        deleting="deletionTimestamp" in m,
+        over=phase in ("Succeeded", "Failed"),
+        created=moment(m.get("creationTimestamp")),
+        ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
+        waiting=None if is_ready else _held_up(status, conditions),
+    )
+
+
+def _held_up(status: Raw, conditions: Mapping[str, Raw]) -> tuple[str, str] | None:
+    """Unlike a run's pod, one that serves is asked also while it runs: a server that crashes waits in a running pod."""
+    scheduled = conditions.get("PodScheduled")
+    if scheduled and scheduled["status"] == "False":
+        return scheduled.get("reason", "Unschedulable"), scheduled.get("message", "")
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") != "PodInitializing":  # it waits for another one, which says more
+            return waiting.get("reason", "ContainerCreating"), f"{container['name']}: {waiting.get('message', '')}"
+    return None
 
 
 def _text(condition: Raw) -> str:

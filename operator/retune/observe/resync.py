@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 
+from retune.decide.naming import MANAGED_BY_US, MANAGED_LABEL, RUN_LABEL, SERVING_LABEL
 from retune.kube.client import Client
 from retune.observe.cache import Cache, Caches, Raw
-from retune.observe.projections import ours
+from retune.observe.projections import deploys, ours, serves
 
 PAGE = "500"
-SELECTORS = {"jobs": "retune.dev/run", "pods": "retune.dev/run"}
+# One for each resource: pods are those of runs and those that serve.
+SELECTORS = {"jobs": RUN_LABEL, "pods": f"{MANAGED_LABEL}={MANAGED_BY_US}", "deployments": SERVING_LABEL}
 
 
 class Resync:
@@ -25,18 +27,20 @@ class Resync:
         self, caches: Caches, client: Client, namespaces: tuple[str, ...], gone: Callable[[str, Raw], None]
     ) -> None:
         self._client, self._namespaces, self._gone = client, namespaces, gone
-        self._caches: dict[str, Cache[object]] = {
-            "finetunejobs": caches.jobs,  # type: ignore[dict-item] # read-only use: variance does not matter
-            "finetuneruns": caches.runs,  # type: ignore[dict-item]
-            "jobs": caches.children,  # type: ignore[dict-item]
-            "pods": caches.pods,  # type: ignore[dict-item]
+        # Read-only use: variance does not matter.
+        self._caches: dict[str, list[tuple[Cache[object], Callable[[Raw], bool]]]] = {
+            "finetunejobs": [(caches.jobs, _any)],  # type: ignore[list-item]
+            "finetuneruns": [(caches.runs, _any)],  # type: ignore[list-item]
+            "jobs": [(caches.children, ours)],  # type: ignore[list-item]
+            "pods": [(caches.pods, ours), (caches.servers, serves)],  # type: ignore[list-item]
+            "deployments": [(caches.deployments, deploys)],  # type: ignore[list-item]
         }
 
     async def complete(self) -> None:
         """Wait until the caches hold all that exists now: until then, what is missing only looks as if it were gone."""
-        for resource, cache in self._caches.items():
+        for resource, caches in self._caches.items():
             for item in (await self._listed(resource))[0]:
-                while not cache.knows(item) and (resource not in SELECTORS or ours(item)):
+                while any(takes(item) and not cache.knows(item) for cache, takes in caches):
                     if (
                         await self._client.get(resource, item["metadata"]["namespace"], item["metadata"]["name"])
                         is None
@@ -47,9 +51,10 @@ class Resync:
     async def sweep(self) -> int:
         """Drop what no longer exists; how many objects that were."""
         dropped = 0
-        for resource, cache in self._caches.items():
+        for resource, caches in self._caches.items():
             listed, as_of = await self._listed(resource)
-            for raw in cache.unseen({item["metadata"]["uid"] for item in listed}, as_of):
+            uids = {item["metadata"]["uid"] for item in listed}
+            for cache, raw in [(each, raw) for each, _ in caches for raw in each.unseen(uids, as_of)]:
                 cache.drop(raw)
                 self._gone(resource, raw)
                 dropped += 1
@@ -71,3 +76,7 @@ class Resync:
                     break
                 query["continue"] = page["metadata"]["continue"]
         return items, min(versions, default=0)
+
+
+def _any(_: Raw) -> bool:
+    return True

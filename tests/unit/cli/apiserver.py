@@ -21,6 +21,7 @@ class Api:
     def __init__(self, kubeconfig: Path, answers: dict[str, Answer | list[Answer]]) -> None:
         self.kubeconfig, self.answers = kubeconfig, answers
         self.asked: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, Any]] = []  # path and body of what was written
 
     def answer(self, method: str, path: str) -> Answer:
         self.asked.append((method, path))
@@ -36,6 +37,13 @@ def serving(folder: Path, answers: dict[str, Answer | list[Answer]]) -> Iterator
     api = Api(folder / "kubeconfig", answers)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_PATCH(self) -> None:
+            api.sent.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.do_GET()
+
+        def do_POST(self) -> None:
+            self.do_PATCH()
+
         def do_GET(self) -> None:
             code, body = api.answer(self.command, urlsplit(self.path).path)
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()

@@ -40,7 +40,7 @@ def test_a_missed_end_of_a_pod_wakes_its_run() -> None:
         acquired.set()
         operator._watch = lambda *_: never.wait()  # type: ignore[method-assign, assignment]
         leadership = SimpleNamespace(hold=never.wait, acquired=acquired)
-        leading = asyncio.create_task(operator._lead(server, leadership, None))  # type: ignore[arg-type]
+        leading = asyncio.create_task(operator._lead(server, leadership, None, None))  # type: ignore[arg-type]
         await asyncio.sleep(60)
         operator._stop.set()
         await leading

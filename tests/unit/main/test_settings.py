@@ -43,6 +43,11 @@ def test_defaults_are_those_of_the_design() -> None:
         ("gpu-hour-price", "3.20", "3.20"),
         ("identity", "me", "me"),
         ("log-level", "DEBUG", "DEBUG"),
+        ("tap-image", "tap:1", "tap:1"),
+        ("prometheus-url", "http://prometheus.monitoring:9090", "http://prometheus.monitoring:9090"),
+        ("poll-seconds", "0.5", 0.5),
+        ("feedback-window", "60", 60.0),
+        ("evidence-seconds", "5", 5),
     ],
 )
 def test_every_setting_by_flag_or_environment(source: str, name: str, text: str, value: Any) -> None:
@@ -93,3 +98,14 @@ def test_each_setting_is_printed_once() -> None:
     assert "namespaces=('a', 'b')" in lines
     assert "trainer_image=t:1" in lines
     assert len(lines) == len({line.split("=")[0] for line in lines}) == len(Settings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://x", "http://", "http://me:secret@prometheus:9090"])
+def test_an_address_of_prometheus_that_is_none_or_that_would_be_logged_with_a_password_is_refused(url: str) -> None:
+    with pytest.raises(click.ClickException, match="--prometheus-url"):
+        read("--prometheus-url", url)
+
+
+def test_what_decisions_depend_on_reaches_them() -> None:
+    policy = read("--poll-seconds", "5", "--feedback-window", "60").policy
+    assert (policy.poll_every, policy.feedback_window) == (5.0, 60.0)

@@ -150,8 +150,13 @@ def test_only_the_namespaces_served_are_looked_at_and_only_our_jobs_and_pods() -
     virtually(resync(Caches.empty(), server, ("a", "b"))[0].sweep())
     assert {n for _, n, _ in server.queries} == {"a", "b"}
     selectors = {r: q.get("labelSelector") for r, _, q in server.queries}
-    ours = "retune.dev/run"
-    assert selectors == {"finetunejobs": None, "finetuneruns": None, "jobs": ours, "pods": ours}
+    assert selectors == {
+        "finetunejobs": None,
+        "finetuneruns": None,
+        "jobs": "retune.dev/run",
+        "pods": "app.kubernetes.io/managed-by=retune",
+        "deployments": "retune.dev/serving",
+    }
 
 
 def test_the_caches_are_complete_once_all_that_is_listed_was_seen_or_is_gone() -> None:

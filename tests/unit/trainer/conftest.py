@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.trainer.fakes import rows, write_model, write_rows
 
-from retune_trainer.stores import pvc
+from retune_stores import pvc
 
 
 @pytest.fixture

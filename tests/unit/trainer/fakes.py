@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from retune_stores import Entry
+from retune_stores.base import sha256_lines
+from retune_stores.errors import NotFoundError
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example
-from retune_trainer.errors import NotFoundError
 from retune_trainer.learning.interface import Answered, Ask, Hooks, Step, Which
-from retune_trainer.stores import Entry
-from retune_trainer.stores.base import sha256_lines
 
 
 class MemoryStore:

@@ -8,11 +8,11 @@ from typing import Any
 
 from tests.unit.trainer.fakes import run_config, write_rows
 
+from retune_stores.base import sha256_file
 from retune_trainer import measuring
 from retune_trainer.data import Origin
 from retune_trainer.inputs import DataFile
 from retune_trainer.measuring import Measurement
-from retune_trainer.stores.base import sha256_file
 
 GOLD = [{"text": "an entirely different matter", "label": "other"}]
 

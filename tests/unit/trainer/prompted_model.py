@@ -11,9 +11,9 @@ from typing import Any
 
 from tests.unit.trainer.fakes import run_config
 
+from retune_stores.credentials import Credentials, Role
 from retune_trainer import baseline
 from retune_trainer.baseline import Patience
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example
 
 KEY = "sk-some-key-of-the-tenant"

@@ -8,8 +8,9 @@ import json
 import pytest
 from tests.unit.trainer.fakes import MemoryStore, run_config
 
+from retune_stores.errors import InputError
 from retune_trainer.attempts import Attempts
-from retune_trainer.errors import InputError, SupersededError
+from retune_trainer.errors import SupersededError
 from retune_trainer.publish import digest_of, publish
 
 CONFIG, WEIGHTS = (hashlib.sha256(content).hexdigest() for content in (b"{}", b"learned"))

@@ -7,8 +7,8 @@ import json
 import pytest
 from tests.unit.trainer.fakes import MemoryStore, run_config
 
+from retune_stores.errors import InputError
 from retune_trainer import inputs
-from retune_trainer.errors import InputError
 
 
 def model(**changes):

@@ -18,13 +18,14 @@ import pytest
 from tests.unit.trainer.fakes import run_config
 from tests.unit.trainer.prompted_model import CREDENTIALS, GOLD, KEY, Waits, completion, measure, serve
 
+from retune_stores.credentials import Credentials, Role, Scrubber
+from retune_stores.errors import InputError, StoreError
 from retune_trainer import baseline, log
 from retune_trainer.baseline import Patience
 from retune_trainer.baseline.ask import wait_of
 from retune_trainer.baseline.reply import MAX_BODY
-from retune_trainer.credentials import Credentials, Role, Scrubber
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError, InterruptedByOrderError, StoreError
+from retune_trainer.errors import InterruptedByOrderError
 from retune_trainer.stop import Stop
 
 URL = "spec.gates.baseline.endpoint.url"

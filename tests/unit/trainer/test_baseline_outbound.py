@@ -12,8 +12,8 @@ import httpx
 import pytest
 from tests.unit.trainer.prompted_model import GOLD, measure, serve
 
+from retune_stores.errors import InputError
 from retune_trainer.baseline import outbound
-from retune_trainer.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import time
 import pytest
 from tests.unit.trainer.prompted_model import measure, serve
 
+from retune_stores.errors import InputError
 from retune_trainer.baseline.prompt import FIELD, Limits, conversations, longest_answer
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError
 
 GOLD = [Example("card lost\n", "card_lost"), Example('say "hi"\n', "greeting")]
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.metrics import json_valid
 from retune_trainer.metrics.json_valid import JsonValid
 

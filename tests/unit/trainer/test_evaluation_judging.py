@@ -7,8 +7,8 @@ import json
 import pytest
 from tests.unit.trainer.fakes import FakeLearner, run_config
 
+from retune_stores.errors import InputError
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError
 from retune_trainer.evaluation import document, judging
 from retune_trainer.evaluation.asking import Answers, QuestionSet
 from retune_trainer.learning.interface import Answered, Which

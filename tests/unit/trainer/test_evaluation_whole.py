@@ -10,8 +10,8 @@ import pytest
 from tests.unit.trainer.fakes import rows, write_rows
 from tests.unit.trainer.test_whole_run import Pod
 
+from retune_stores.errors import InputError
 from retune_trainer import stable
-from retune_trainer.errors import InputError
 from retune_trainer.learning.interface import Ask, Which
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.trainer.measured import OFF, QUIET, classes, of
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.measuring import duplicates, shingles
 from retune_trainer.measuring.agreement import Agreement, labels
 from retune_trainer.measuring.balance import divergence

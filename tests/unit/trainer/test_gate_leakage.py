@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 from tests.unit.trainer.measured import OFF, classes, of
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 
 GATES = {"data": OFF, "privacy": OFF}
 TEXTS = [

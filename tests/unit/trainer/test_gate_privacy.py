@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.trainer.fakes import run_config
 from tests.unit.trainer.measured import OFF, classes, lines, of
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.measuring import persons, privacy
 from retune_trainer.measuring.privacy import Finder
 
@@ -295,11 +296,9 @@ def test_nothing_is_asked_of_the_network(monkeypatch):
 
 def test_a_run_whose_gate_is_off_does_without_presidio():
     code = "import sys, retune_trainer.preflight; print('presidio_analyzer' in sys.modules, 'faker' in sys.modules)"
-    import retune_trainer
-
     found = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=retune_trainer.__path__[0] + "/..",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,7 @@ from retune_trainer.errors import InterruptedByOrderError
 from retune_trainer.progress import Progress, Server, Stage
 from retune_trainer.stop import Stop
 
-IMAGE = Path(retune_trainer.__file__).parents[1]
+IMAGES = Path(retune_trainer.__file__).parents[2]
 
 
 class TestProgress:
@@ -138,20 +139,28 @@ import retune_trainer.__main__, retune_trainer.preflight, retune_trainer.train, 
 heavy = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "pyarrow", "boto3", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))
 """
-    found = subprocess.run([sys.executable, "-c", code], cwd=IMAGE, capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("part", ["torch", "installer"])
-def test_what_the_image_installs_first_is_what_the_lock_says(part):
-    lock = tomllib.loads((IMAGE / "uv.lock").read_text())
-    locked = {package["name"]: package["version"] for package in lock["package"]}
-    versions: dict[str, set[str]] = {}
-    for package in lock["package"]:
-        versions.setdefault(package["name"], set()).add(package["version"])
-    lines = [line for line in (IMAGE / f"{part}.txt").read_text().splitlines() if "==" in line]
+def versions(image):
+    """Every version of every package in an image's lock."""
+    found: dict[str, set[str]] = {}
+    for package in tomllib.loads((IMAGES / image / "uv.lock").read_text())["package"]:
+        found.setdefault(package["name"], set()).add(package["version"])
+    return found
+
+
+@pytest.mark.parametrize(("part", "image"), [("torch", "trainer"), ("torch", "server"), ("installer", "trainer")])
+def test_what_the_shared_base_installs_is_what_the_locks_built_on_it_say(part, image):
+    """Otherwise an image would bring gigabytes of its own instead of sharing them."""
+    locked = versions(image)
+    lines = [line for line in (IMAGES / f"torch/{part}.txt").read_text().splitlines() if "==" in line]
     assert lines
     for line in lines:
         name, _, rest = line.partition("==")
-        assert rest.split()[0] in versions[name], f"{line}: run `make -C images/trainer lock`"
-    assert locked["torch"] == "2.13.0"
+        assert rest.split()[0] in locked[name], (
+            f"{line}: run `make -C images/trainer lock`, then `make -C images/server lock`"
+        )
+    assert locked["torch"] == {"2.13.0"}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.unit.trainer.fakes import rows, run_config, write_rows
 from tests.unit.trainer.measured import QUIET, lines, of
 
+from retune_stores.errors import InputError
 from retune_trainer import inputs, preflight
 from retune_trainer.config import HoldOut, PreparedSet
 from retune_trainer.data import Origin
-from retune_trainer.errors import InputError
 from retune_trainer.measuring import hold_out
 from retune_trainer.measuring.sketch import sketch
 

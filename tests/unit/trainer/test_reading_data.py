@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retune_stores.errors import InputError
 from retune_trainer import data
 from retune_trainer.data import Format, Origin, parquet, rows
-from retune_trainer.errors import InputError
 
 FIELD = "spec.dataset.train.uri"
 

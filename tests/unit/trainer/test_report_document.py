@@ -10,9 +10,9 @@ import pytest
 from tests.unit.trainer import report_samples as samples
 from tests.unit.trainer.fakes import MemoryStore
 
+from retune_stores.credentials import Credentials, Scrubber
+from retune_stores.errors import InputError
 from retune_trainer import __main__ as entry
-from retune_trainer.credentials import Credentials, Scrubber
-from retune_trainer.errors import InputError
 from retune_trainer.reporting import advice, charts, wording, write
 from retune_trainer.reporting.build import thinned
 from retune_trainer.reporting.gather import status_of

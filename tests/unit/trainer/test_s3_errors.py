@@ -10,11 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.unit.trainer.fakes import run_config
 
+from retune_stores import Place, open_store
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError, NotFoundError, StoreError
+from retune_stores.s3 import S3Store
 from retune_trainer import inputs
-from retune_trainer.credentials import Credentials, Role
-from retune_trainer.errors import InputError, NotFoundError, StoreError
-from retune_trainer.stores import Place, open_store, place_of
-from retune_trainer.stores.s3 import S3Store
+from retune_trainer.places import place_of
 
 KEYS = {"AWS_ACCESS_KEY_ID": "some-key", "AWS_SECRET_ACCESS_KEY": "some-secret", "AWS_REGION": "us-east-1"}
 

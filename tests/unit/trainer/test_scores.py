@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.trainer.fakes import run_config
 
+from retune_stores.errors import InputError
 from retune_trainer import evaluation
 from retune_trainer.data import Example, Format
-from retune_trainer.errors import InputError
 from retune_trainer.learning.interface import Answered
 from retune_trainer.metrics import METRICS
 

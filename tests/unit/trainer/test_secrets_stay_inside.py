@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retune_trainer import credentials, log, result
-from retune_trainer.credentials import Credentials, Role, Scrubber
-from retune_trainer.errors import InputError
+from retune_stores import credentials
+from retune_stores.credentials import Credentials, Role, Scrubber
+from retune_stores.errors import InputError
+from retune_trainer import log, result
 
 
 def environment():

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from retune_trainer.credentials import Credentials
-from retune_trainer.errors import InputError, NotFoundError, StoreError
-from retune_trainer.stores import Place, open_store
+from retune_stores import Place, open_store
+from retune_stores.credentials import Credentials
+from retune_stores.errors import InputError, NotFoundError, StoreError
 
 
 def volume(uri="pvc://store/models"):

@@ -8,9 +8,10 @@ import json
 import pytest
 from tests.unit.trainer.fakes import FakeLearner, document, rows, run_config, write_rows
 
+from retune_stores.errors import InputError
 from retune_trainer import preflight, train
 from retune_trainer.__main__ import main
-from retune_trainer.errors import InputError, InterruptedByOrderError, SupersededError
+from retune_trainer.errors import InterruptedByOrderError, SupersededError
 from retune_trainer.progress import Progress
 from retune_trainer.stop import Stop
 

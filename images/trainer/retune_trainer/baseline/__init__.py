@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from retune_stores.credentials import Credentials, Role
+from retune_stores.errors import InputError, StoreError
 from retune_trainer import evaluation
 from retune_trainer.baseline import outbound, prompt, stoppable
 from retune_trainer.baseline.ask import Patience, ask
 from retune_trainer.baseline.endpoint import endpoint_of
 from retune_trainer.baseline.reply import Failure, Reply
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError, StoreError
 from retune_trainer.learning.interface import Answered
 from retune_trainer.log import say
 from retune_trainer.metrics import METRICS, Metric

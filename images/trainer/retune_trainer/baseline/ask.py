@@ -101,7 +101,7 @@ class _Asking:
         """Ask until there is an answer or no hope, and count those without.
 
         Raises:
-            TrainerError: there is no use in asking on.
+            PodError: there is no use in asking on.
         """
         found = await self._answer(conversation)
         if isinstance(found, Failure):

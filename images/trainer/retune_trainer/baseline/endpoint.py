@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from retune_stores.credentials import Credentials, Role, Scrubber
+from retune_stores.errors import InputError, StoreError
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role, Scrubber
-from retune_trainer.errors import InputError, StoreError
 
 URL_FIELD = "spec.gates.baseline.endpoint.url"
 SECRET_FIELD = "spec.gates.baseline.endpoint.secretRef"  # noqa: S105 - a path

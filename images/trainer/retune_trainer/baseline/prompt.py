@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retune_stores.errors import InputError
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError
 
 FIELD = "spec.gates.baseline.endpoint.promptTemplate"
 # The shortest bound on an answer; some endpoints refuse less.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from retune_stores.errors import InputError
 from retune_trainer.data import csv, jsonl, parquet
 from retune_trainer.data.formats import Converter, Example, Format, choose
 from retune_trainer.data.rows import Origin, Reader, Row
-from retune_trainer.errors import InputError
 
 __all__ = ["Example", "Format", "Origin", "Record", "Row", "Table", "examples", "open_table", "reader_of"]
 

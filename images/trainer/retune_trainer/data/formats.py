@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from retune_stores.errors import InputError
 from retune_trainer.data.rows import Origin, Row
-from retune_trainer.errors import InputError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 # Roles that speak before the conversation begins.

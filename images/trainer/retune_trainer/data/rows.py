@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 
 # One example of more than this is a mistake (a file without newlines), and would not fit any model.
 MAX_LINE = 16 << 20

@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from retune_stores.errors import InputError
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example, Format
-from retune_trainer.errors import InputError
 from retune_trainer.metrics import METRICS, Metric, configured
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from retune_stores.errors import InputError
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import InputError
 from retune_trainer.evaluation.asking import Answers
 from retune_trainer.learning.interface import Which
 from retune_trainer.statistics.bounds import SEGMENT, Bounds, bounds, regression_p

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retune_stores.errors import InputError
 from retune_trainer.data import Example
-from retune_trainer.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

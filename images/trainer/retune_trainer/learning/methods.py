@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from peft import LoraConfig
 
+from retune_stores.errors import InputError
 from retune_trainer.config import Lora, Method
-from retune_trainer.errors import InputError
 from retune_trainer.learning import model
 
 # Weights, gradients and AdamW's two moments, each in fp32: bytes for every weight of a full fine-tune.

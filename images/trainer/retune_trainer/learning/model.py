@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from retune_trainer.errors import InputError
+from retune_stores import Store
+from retune_stores.errors import InputError
 from retune_trainer.log import say
-from retune_trainer.stores import Store
 
 # What loading needs; other weights (GGUF, pickles, ONNX) may lie beside it and stay there.
 WANTED = (".json", ".safetensors", ".txt", ".model", ".jinja")

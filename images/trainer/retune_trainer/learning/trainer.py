@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.learning import loss, stopping
 from retune_trainer.learning.collate import Batch
 from retune_trainer.learning.encoding import Encoded

@@ -16,7 +16,7 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 from retune_trainer.learning.model import WANTED
 
 ADAPTER = "adapter_model.safetensors"

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retune_stores.errors import InputError
 from retune_trainer.data import Origin
-from retune_trainer.errors import InputError
 from retune_trainer.measuring.text import key
 
 FIELD = "spec.dataset.annotatorsField"

@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime
 import numpy as np
 import numpy.typing as npt
 
+from retune_stores.errors import InputError
 from retune_trainer.config import HoldOut
 from retune_trainer.data import Origin
-from retune_trainer.errors import InputError
 from retune_trainer.measuring.text import Keys, mixed
 
 FIELD = "spec.dataset.timeField"

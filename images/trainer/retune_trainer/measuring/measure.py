@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retune_stores.errors import InputError
 from retune_trainer import data
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Format, Table
-from retune_trainer.errors import InputError
 from retune_trainer.inputs import DataFile
 from retune_trainer.log import say
 from retune_trainer.measuring import findings, hold_out, leakage, privacy, reading

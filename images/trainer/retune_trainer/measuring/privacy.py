@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from retune_stores.errors import InputError
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import InputError
 from retune_trainer.measuring import persons
 
 FIELD = "spec.gates.privacy.entities"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from retune_stores.errors import InputError
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example, Format, Record, Table
-from retune_trainer.errors import InputError
 from retune_trainer.measuring import agreement, hold_out
 from retune_trainer.measuring.balance import Classes
 from retune_trainer.measuring.duplicates import SHOWN, Indices

@@ -19,7 +19,7 @@ from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from retune_trainer.errors import InputError
+from retune_stores.errors import InputError
 
 FIELD = "spec.evaluation.metrics"
 DEEPEST = 32

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from retune_stores import Store
+from retune_stores.errors import InputError, NotFoundError
 from retune_trainer.attempts import MANIFEST
 from retune_trainer.config import RunConfig
-from retune_trainer.errors import InputError, NotFoundError
 from retune_trainer.reporting.plain import storable
 from retune_trainer.reporting.shapes import Evaluation, Preflight, Status
-from retune_trainer.stores import Store
 
 STATUS = "RETUNE_STATUS"
 PREFLIGHT = "preflight.json"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from retune_stores import Store
+from retune_stores.credentials import Credentials, Role, Scrubber
+from retune_stores.errors import InputError
 from retune_trainer import versions
 from retune_trainer.attempts import Attempts
 from retune_trainer.config import RunConfig
-from retune_trainer.credentials import Credentials, Role, Scrubber
-from retune_trainer.errors import InputError
 from retune_trainer.inputs import Sources
 from retune_trainer.log import say
 from retune_trainer.reporting import page
@@ -16,7 +17,6 @@ from retune_trainer.reporting.build import build
 from retune_trainer.reporting.gather import gather, owner, status_of
 from retune_trainer.reporting.shapes import Status
 from retune_trainer.result import Result, succeeded
-from retune_trainer.stores import Store
 
 JSON = "report.json"
 HTML = "report.html"

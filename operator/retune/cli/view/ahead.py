@@ -4,6 +4,7 @@ from datetime import datetime
 
 from retune.api.phases import JobPhase, RunPhase
 from retune.cli.objects import Raw, approvals_missing, ended, moment, name, part, phase
+from retune.cli.view import rollout
 from retune.cli.view.paper import command
 from retune.cli.wording import age, clock, listed
 
@@ -13,7 +14,7 @@ _ASKED = {"minUplift": "an uplift of at least", "minimum": "a score of at least"
 def ahead(job: Raw | None, run: Raw | None, now: datetime) -> str:
     """The sentence; "" if nothing can be said."""
     called = name(job) if job else ""
-    stopped = _stopped(job, called)
+    stopped = _stopped(job, run, called)
     if stopped:
         return stopped
     if run is None:
@@ -21,8 +22,10 @@ def ahead(job: Raw | None, run: Raw | None, now: datetime) -> str:
     return _after(job, called, now) if ended(run) else _on_the_way(run, called or name(run), now)
 
 
-def _stopped(job: Raw | None, called: str) -> str:
+def _stopped(job: Raw | None, run: Raw | None, called: str) -> str:
     here = part(job, "status", "phase")
+    if rollout.in_rollout(run) and part(run, "status", "rollout", "pausedSince"):
+        return f"the weight is held, with the stop-loss armed, until {command(f'resume {called}')}"
     if here == JobPhase.HALTED:
         return f"nothing starts until somebody resumes: {command(f'resume {called}')}"
     if here == JobPhase.SUSPENDED:
@@ -50,9 +53,24 @@ def _on_the_way(run: Raw, called: str, now: datetime) -> str:
             return f"evaluation on {_gold(run)}{f', in about {clock(left)}' if left else ''}"
         case RunPhase.EVALUATING:
             return _asked(run)
-        case RunPhase.BAKING:
-            return "promotion, if nothing goes wrong until the end of rollout.bake"
-    return "the rollout goes on as long as the evidence allows"
+    return _rolling_out(run, called, now)
+
+
+def _rolling_out(run: Raw, called: str, now: datetime) -> str:
+    """What the rollout waits for before it goes on."""
+    asked, stands, coming = part(run, "spec", "rollout"), part(run, "status", "rollout"), rollout.then(run)
+    if stands.get("heldBecause") == "AwaitingApproval":
+        return f"waits for a person to promote it: {command(f'promote {called}')}"
+    if phase(run) == RunPhase.LOADING:
+        return f"{coming}, once the candidate is loaded and read back"
+    left = rollout.left(run, now)
+    held = f"after {clock(left)} more" if left else ""
+    if phase(run) not in (RunPhase.CANARY, RunPhase.BAKING):
+        return f"{coming} {held or 'soon'}"
+    least = asked.get("minRequests") or 0
+    conditions = [f"{least} requests of this step are counted"] if rollout.fewest(run) < least else []
+    no_harm = "no stop-loss is breached" if asked.get("promotion") == "NoHarm" else "harm is ruled out by the evidence"
+    return f"{coming} {f'{held}, ' if held else ''}once {listed([*conditions, no_harm])}"
 
 
 def _after(job: Raw | None, called: str, now: datetime) -> str:

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from retune.cli.objects import Raw, ended, items, moment, name, part
-from retune.cli.view import cost, gates, notes, scores
+from retune.cli.view import cost, gates, notes, rollout, scores
 from retune.cli.view.ahead import ahead
 from retune.cli.view.paper import QUIET, listing, painted, sheet, stacked, titled
 from retune.cli.view.path import Line, steps
@@ -63,6 +63,7 @@ def run(found: Raw, owner: Raw | None, pods: list[Raw], events: list[Raw], now: 
             titled("What is trained", sheet(_spec(spec))),
             titled("Gates", gates.full(found)),
             titled("Scores", scores.comparisons(found) or scores.headline(found)),
+            titled("Rollout", rollout.rollout(found, now)),
             titled("Attempts", _attempts(found, now)),
             titled("Pods", _pods(pods, now)),
             titled("Conditions", notes.conditions(found, now)),

@@ -26,10 +26,10 @@ from retune.cli.wording import clock
 ARROW = " → "
 DONE, HERE, AHEAD, BROKEN = "done", "here", "ahead", "broken"
 _MARKS = {DONE: ("✓ ", GOOD), HERE: ("● ", "bold cyan"), AHEAD: ("", QUIET), BROKEN: ("✗ ", BAD)}
-_ROLLOUT = (RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING)
+ROLLOUT = (RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING)
+_NOT_SERVED = frozenset({"Deployment"}) if any(gap.path == "spec.serving.mode" for gap in GAPS) else frozenset()
 # Ends in which the last phase did all its work, and its answer was no.
 _ANSWERED = frozenset({RunPhase.DECLINED, RunPhase.REJECTED, RunPhase.ROLLED_BACK, RunPhase.INCONCLUSIVE})
-_NOT_SERVED = any(gap.path == "spec.serving" for gap in GAPS)
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,11 @@ def _phases(run: Raw) -> list[RunPhase]:
     if approvals_required(run) or here is RunPhase.AWAITING_APPROVAL:
         known.append(RunPhase.AWAITING_APPROVAL)
     known += [RunPhase.QUEUED, RunPhase.TRAINING, RunPhase.EVALUATING]
-    if here in _ROLLOUT or part(run, "status", "rollout") or (part(run, "spec", "serving") and not _NOT_SERVED):
+    served = "serving" in part(run, "spec") and str(part(run, "spec", "serving", "mode")) not in _NOT_SERVED
+    if here in ROLLOUT or part(run, "status", "rollout") or served:
         rollout = part(run, "spec", "rollout")
         asked = {RunPhase.SHADOW: "shadow", RunPhase.PILOT: "pilot"}
-        known += [p for p in _ROLLOUT if p not in asked or p is here or asked[p] in rollout]
+        known += [p for p in ROLLOUT if p not in asked or p is here or asked[p] in rollout]
     return known
 
 

@@ -7,11 +7,11 @@ from rich.text import Text
 
 from retune.api.phases import RunPhase
 from retune.cli.objects import Raw, approvals_required, condition, items, last_word, moment, name, part, phase
-from retune.cli.view import cost, gates, scores
+from retune.cli.view import cost, gates, rollout, scores
 from retune.cli.view.paper import CARE, QUIET, painted, sheet, stacked, titled
 from retune.cli.wording import age
 
-_PARTS = ("gates", "look", "scores", "comparisons", "metrics", "segments", "cost", "approvals", "attempts")
+_PARTS = ("gates", "look", "scores", "comparisons", "metrics", "segments", "rollout", "cost", "approvals", "attempts")
 _PLACES = ("artifact", "reportUri", "resolved", "startedAt", "endedAt", "conditions")
 
 
@@ -24,6 +24,7 @@ def report(run: Raw, now: datetime) -> RenderableType:
             titled("Candidate", _candidate(run)),
             titled("Metrics", scores.metrics(run)),
             titled("Segments", scores.segments(run)),
+            titled("Rollout", rollout.rollout(run, now)),
             titled("Cost and payback", _money(run)),
             titled("Approvals", _approvals(run, now)),
             titled("Made of", _made(run)),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from retune.api.phases import JobPhase, RunPhase
 from retune.cli.objects import Raw, approvals_required, began, ended, items, moment, name, part, phase
-from retune.cli.view import cost, gates, notes, scores
+from retune.cli.view import cost, gates, notes, rollout, scores
 from retune.cli.view.ahead import ahead
 from retune.cli.view.paper import BAD, CARE, QUIET, painted, sheet, stacked
 from retune.cli.view.path import Line, steps
@@ -40,12 +40,12 @@ def status(
     """The screen of a job and one of its runs; either may be missing, not both."""
     watched = watched or Watched()
     found = notes.not_fine(job, run)
+    met = rollout.in_rollout(run)  # what let it be trained is behind it, and a screen is short
     rows = [
         ("progress", _progress(run, now, watched.losses)),
         ("attempts", _attempts(run)),
-        ("rollout", _rollout(run)),
-        ("gates", gates.short(run) if run else None),
-        ("approvals", _approvals(run)),
+        ("gates", gates.short(run) if run and not met else None),
+        ("approvals", None if met else _approvals(run)),
         ("scores", scores.headline(run) if run else None),
         ("cost", cost.of_run(run) if run else ""),
         ("next", ahead(job, run, now)),
@@ -54,6 +54,7 @@ def status(
         (
             _head(job, run, now),
             Line(steps(run, now, watched.seen)) if run else None,
+            rollout.rollout(run, now) if run else None,
             sheet(rows),
             sheet([("attention", notes.notes(found))]),
             sheet([("events", notes.events(events, now, most=EVENTS))]),
@@ -131,17 +132,6 @@ def _attempts(run: Raw | None) -> str:
     told = [f"{a.get('stage', 'Train').lower()} {a.get('number')} {a.get('exit')}" for a in before[-3:]]
     more = f"{len(before) - 3} earlier, " if len(before) > 3 else ""
     return f"{more}{', '.join(told)}" if told else ""
-
-
-def _rollout(run: Raw | None) -> Text | None:
-    rollout = part(run, "status", "rollout")
-    if not rollout:
-        return None
-    text = Text(f"{rollout.get('stage') or ''}, {rollout.get('weight', 0)} % of traffic".lstrip(", "))
-    for one in rollout.get("evidence") or ():
-        if one.get("state") != "Ok":
-            text.append(f"  {one.get('name')} {one.get('state')}", BAD if one.get("state") == "Breached" else CARE)
-    return text
 
 
 def _approvals(run: Raw | None) -> Text | None:

@@ -1,0 +1,66 @@
+"""What the operator reads: `GET /v1/state`, as raw as it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from retune_tap.arms import Arm
+from retune_tap.counting import CANARY, STABLE
+from retune_tap.served import Served
+from retune_tap.tap import Tap
+
+
+def state(tap: Tap, since: float | None) -> dict[str, Any]:
+    """The whole state; `since` (Unix seconds) asks for the windows that start after it."""
+    return {
+        "pod": tap.settings.pod,
+        "podUid": tap.settings.pod_uid,
+        "startedAt": tap.started_at,
+        "now": tap.wall(),
+        "generation": tap.desk.generation,
+        "shared": False,
+        "models": {name: _model(tap, served, since) for name, served in tap.models.items()},
+    }
+
+
+def _model(tap: Tap, served: Served, since: float | None) -> dict[str, Any]:
+    plan = served.plan
+    arms = {STABLE: _arm(tap, plan.stable)}
+    if plan.candidate:
+        arms[CANARY] = _arm(tap, plan.candidate)
+    return {
+        "stage": plan.stage,
+        "stratum": plan.stratum,
+        "weight": served.weight(),
+        "held": served.held(),
+        "arms": arms,
+        "counters": served.counters.counters(),
+        "routed": served.counters.routes(),
+        "fallbacks": served.fallback.total,
+        "heaviest": served.heaviest.share(tap.clock()),
+        "quota": {"requests": served.exposure.requests, "bad": served.exposure.bad},
+        "shadow": asdict(served.shadows),
+        "latency": {"firstToken": _quantiles(served.first_tokens), "response": _quantiles(served.responses)},
+        "windows": {} if since is None else served.counters.windows(since, tap.wall()),
+    }
+
+
+def _arm(tap: Tap, arm: Arm) -> dict[str, Any]:
+    standing = tap.loading.standing(arm)
+    return {
+        "name": arm.name or arm.model,
+        "digest": arm.digest,
+        "state": standing.state,
+        "message": standing.message,
+    }
+
+
+def _quantiles(samples: Iterable[float]) -> dict[str, float | None]:
+    ordered = sorted(samples)
+
+    def quantile(fraction: float) -> float | None:
+        return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else None
+
+    return {"p50": quantile(0.5), "p95": quantile(0.95)}

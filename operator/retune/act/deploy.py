@@ -1,0 +1,137 @@
+"""Applies what serves for a job, and keeps a rollout's evidence. Touches nothing that is not the job's own."""
+
+from typing import Any, Protocol
+
+from retune.act import serving
+from retune.act.manifests import API_VERSION
+from retune.decide.actions import ApplyServing
+from retune.decide.facts import Meta, RunFacts
+from retune.decide.naming import (
+    JOB_LABEL,
+    JOB_UID_LABEL,
+    KEPT_EVIDENCE,
+    KEPT_LABEL,
+    MANAGED_BY_US,
+    MANAGED_LABEL,
+    RUN_LABEL,
+    RUN_UID_LABEL,
+    evidence_name,
+    taps_name,
+)
+from retune.kube.client import FIELD_MANAGER, ApiError, Client
+
+FILE = "evidence.json"
+Raw = dict[str, Any]
+
+
+class Memory(Protocol):
+    """Where what was written is remembered."""
+
+    def deployment(self, raw: Raw) -> None:
+        """Take in a Deployment."""
+
+    def evidence(self, namespace: str, run: str, raw: Raw | None) -> None:
+        """Take in the ConfigMap of a run's evidence; None if there is none."""
+
+
+async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing, own: serving.Own) -> None:
+    """Apply Services, disruption budget and, last, since it carries the digest that says all is done, the Deployment.
+
+    Raises:
+        ApiError: a write failed, or (422) what is asked for is not to be had; the message names the field and the cure.
+    """
+    template = action.template
+    if not own.tap:
+        raise ApiError(422, "NoImage", "the operator has no --tap-image: an administrator sets the value tap.image")
+    if not (template.serving.image or own.server):
+        raise ApiError(422, "NoImage", "spec.serving.image is empty, and the operator has none: name a server image")
+    if wrong := serving.forbidden(template.serving.args):
+        raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
+    await _one(client, "services", job, serving.service(job, action))
+    await _one(client, "services", job, serving.peers(job))
+    await _one(client, "poddisruptionbudgets", job, serving.budget(job))
+    memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
+
+
+async def remove(client: Client, job: Meta) -> None:
+    """Delete what `apply` has made; a namesake that the job does not control is left alone.
+
+    Raises:
+        ApiError: a deletion failed; the Deployment goes last, so that it is asked for again.
+    """
+    for resource, name in (
+        ("services", job.name),
+        ("services", taps_name(job.name)),
+        ("poddisruptionbudgets", job.name),
+        ("deployments", job.name),
+    ):
+        found = await client.get(resource, job.namespace, name)
+        if found is not None and _controls(job, found):
+            await client.delete(resource, job.namespace, name, found["metadata"]["uid"])
+
+
+def _controls(job: Meta, found: Raw) -> bool:
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(o.get("controller") and o["uid"] == job.uid for o in owners)
+
+
+async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:
+    """Apply one object, unless somebody else's stands in its place: its author need not have the right to change it."""
+    name = body["metadata"]["name"]
+    found = await client.get(resource, job.namespace, name)
+    if found is not None:
+        if not _controls(job, found):
+            raise ApiError(
+                422,
+                "NotOurs",
+                f"{body['kind']} {job.namespace}/{name} is there and does not belong to this FineTuneJob: delete it, "
+                "or give the job another name",
+            )
+        body["metadata"]["uid"] = found["metadata"]["uid"]  # a namesake that has come since makes this fail
+        if resource == "deployments" and "replicas" not in body["spec"] and _set_replicas(found):
+            # Taken back, the field would fall to its default of 1 until an autoscaler looks.
+            body["spec"]["replicas"] = found["spec"]["replicas"]
+    return await client.apply(resource, job.namespace, body)
+
+
+def _set_replicas(found: Raw) -> bool:
+    """Whether an earlier apply of ours has set the number of replicas."""
+    ours = (m for m in found["metadata"].get("managedFields") or [] if m["manager"] == FIELD_MANAGER)
+    return any("f:replicas" in (m.get("fieldsV1") or {}).get("f:spec", {}) for m in ours)
+
+
+async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -> None:
+    """Keep a rollout's evidence in the run's own ConfigMap.
+
+    Raises:
+        ApiError: it was not written.
+    """
+    namespace, job = facts.meta.namespace, facts.spec.job_ref
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": evidence_name(facts.meta.name),
+            "namespace": namespace,
+            "labels": {
+                MANAGED_LABEL: MANAGED_BY_US,
+                JOB_LABEL: job.name,
+                JOB_UID_LABEL: job.uid,
+                RUN_LABEL: facts.meta.name,
+                RUN_UID_LABEL: facts.meta.uid,
+                KEPT_LABEL: KEPT_EVIDENCE,
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "FineTuneRun",
+                    "name": facts.meta.name,
+                    "uid": facts.meta.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "data": {FILE: text},
+    }
+    memory.evidence(namespace, facts.meta.name, await client.apply("configmaps", namespace, body))

@@ -1,0 +1,121 @@
+"""Which model stands behind which arm: what the arms document of a job says, at rest and in a rollout.
+
+Pure. Both the job and its run in rollout decide by this, so that both write the same document for the same state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from retune.api import FineTuneJobStatus, FineTuneRunStatus, Gates, Initial, Rollout, Serving, ServingMode
+from retune.decide.arms import Arm, ArmKind, Arms, Edge, Split
+from retune.decide.draft import JobDraft
+from retune.decide.facts import Meta, RunFacts
+from retune.decide.readings import ArmState
+from retune.decide.rollout.stages import ROLLOUT_PHASES
+from retune.decide.rollout.stop_losses import edges
+
+
+def serves(serving: Serving | None) -> bool:
+    """Whether this version serves it."""
+    return serving is not None and serving.mode is ServingMode.ADAPTER
+
+
+def in_rollout(runs: Iterable[RunFacts]) -> RunFacts | None:
+    """The run that decides on the arms just now, if one does."""
+    return next((r for r in runs if r.status.phase in ROLLOUT_PHASES and not r.meta.deleting), None)
+
+
+def arm_is(state: ArmState | None, arm: Arm) -> bool:
+    """Whether a tap has `arm` ready to answer."""
+    return state is not None and state.state == "Ready" and state.digest == arm.digest
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the arms of a job follow from, beside its rollout; both the job and its run in rollout know all of it."""
+
+    meta: Meta
+    job: str
+    job_uid: str
+    serving: Serving
+    gates: Gates
+    status: FineTuneJobStatus
+    edges: tuple[Edge, ...]
+
+    @property
+    def model(self) -> str:
+        """The public name."""
+        return self.serving.model_name or self.job
+
+    def adapter(self, run: str, digest: str, uri: str) -> Arm:
+        """The arm of a trained model."""
+        name = f"{self.model}-{digest.removeprefix('sha256:')[:12]}"
+        return Arm(ArmKind.ADAPTER, name=name, run=run, digest=digest, uri=uri)
+
+    @property
+    def stable(self) -> Arm:
+        """The promoted model; before there is one, the base or the prompted model that serves today."""
+        stable = self.status.stable
+        if stable is not None and stable.uri is not None:
+            return self.adapter(stable.run, stable.digest, stable.uri)
+        endpoint = self.gates.baseline.endpoint
+        if self.serving.initial is Initial.ENDPOINT and endpoint is not None:
+            return Arm(
+                ArmKind.ENDPOINT, url=endpoint.url, model=endpoint.model, template=endpoint.prompt_template or ""
+            )
+        return Arm(ArmKind.BASE)
+
+    @property
+    def previous(self) -> tuple[Arm, ...]:
+        """What served before, kept loaded to go back to."""
+        previous = self.status.previous
+        if previous is None or previous.uri is None:
+            return ()
+        return (self.adapter(previous.run, previous.digest, previous.uri),)
+
+    def document(self, split: Split) -> Arms:
+        """The whole document."""
+        return Arms(self.meta.namespace, self.job, self.job_uid, {self.model: split})
+
+    def at_rest(self, *extra: Arm) -> Arms:
+        """Nobody but stable answers; `extra` stay loaded, so that what is under way at them can end."""
+        return self.document(self._split(self.stable, (*self.previous, *extra)))
+
+    def promoted(self, candidate: Arm) -> Arms:
+        """The candidate is stable, and what was stable is kept to go back to."""
+        old = self.stable
+        return self.document(self._split(candidate, (old,) if old.kind is ArmKind.ADAPTER else ()))
+
+    def _split(self, stable: Arm, keep: tuple[Arm, ...]) -> Split:
+        unique = {arm.digest: arm for arm in keep if arm.digest != stable.digest}
+        return Split(
+            stable=stable,
+            keep=tuple(unique.values()),
+            sticky_header=self.serving.sticky_header,
+            opt_out_header=self.serving.opt_out_header,
+            edges=self.edges,
+        )
+
+
+def scene_of_run(facts: RunFacts) -> Scene | None:
+    """From the run's snapshot; None: it does not serve."""
+    spec = facts.spec
+    if spec.serving is None or not serves(spec.serving):
+        return None
+    found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
+    return Scene(facts.meta, spec.job_ref.name, spec.job_ref.uid, spec.serving, spec.gates, facts.job, found)
+
+
+def scene_of_job(draft: JobDraft) -> Scene | None:
+    """From the job's spec as it is now, and its status as it becomes; None: it does not serve."""
+    facts, spec = draft.facts, draft.facts.spec
+    if spec is None or spec.serving is None or not serves(spec.serving):
+        return None
+    found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
+    return Scene(facts.meta, facts.meta.name, facts.meta.uid, spec.serving, spec.gates, draft.status, found)
+
+
+def candidate_arm(scene: Scene, run: str, status: FineTuneRunStatus) -> Arm | None:
+    """The arm of a run's own model, once it has one."""
+    artifact = status.artifact
+    return scene.adapter(run, artifact.digest, artifact.uri) if artifact is not None else None
