@@ -1,4 +1,4 @@
-"""What does the tap cost? Added latency at 500 requests/s, requests/s per core, and streaming per token.
+"""What does the tap cost? Added latency at 500 requests/s, requests/s per core, streaming per token, drift's features.
 
     uv run python benchmarks/tap
 
@@ -27,11 +27,14 @@ for folder in ("images/tap", "images/stores", "."):
 from hack.images.standin.upstream import Upstream
 from tests.unit.tap.running import STABLE, InMemory, envelope, payload, settings
 
+from retune_tap.features import features
+from retune_tap.sampling import Sample
 from retune_tap.serve import keeping, listen
 from retune_tap.tap import Tap
 
 RATES, SECONDS, ROUNDS = (500, 50), 3, 2
 CLOSED, AT_ONCE = 4000, 32
+TURNS = 4
 TOKENS, STREAMS = 500, 12
 EDGES = [
     {"name": "errors", "builtin": "Errors"},
@@ -41,7 +44,7 @@ EDGES = [
 ]
 
 
-async def tap_process(upstream: str) -> None:
+async def tap_process(upstream: str, *, looks: bool) -> None:
     """A tap that takes its document and serves until it is killed."""
 
     class Loaded(InMemory):
@@ -50,7 +53,7 @@ async def tap_process(upstream: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "arms.json"
-        file.write_bytes(envelope(payload(weight=0, edges=EDGES)))
+        file.write_bytes(envelope(payload(weight=0, edges=EDGES, features=looks)))
         adapters = Loaded(Upstream(adapters={STABLE: "there"}))
         config = settings(upstream, file)
         tap = Tap(config, adapters, clock=time.monotonic, wall=time.time, chance=random.Random(1))  # noqa: S311
@@ -125,12 +128,45 @@ def quantile(values: list[float], fraction: float) -> float:
     return sorted(values)[int(fraction * (len(values) - 1))] * 1000
 
 
+async def with_features(http: aiohttp.ClientSession, taps: dict[str, tuple[int, str]]) -> tuple[str, str]:
+    """A tap's CPU for a request without features and with them; the taps take turns."""
+    spent: dict[str, list[float]] = {name: [] for name in taps}
+    for _ in range(TURNS):
+        for name, (pid, url) in taps.items():
+            before = cpu(pid)
+            await flat_out(http, url, "triage")
+            spent[name].append((cpu(pid) - before) / CLOSED * 1e6)
+    # The least is what it costs on a machine that has something else to do, too.
+    without, with_ = (min(times) for times in spent.values())
+    text = f"{without:.0f} → {with_:.0f} µs ({with_ / without:.2f} times), of which 120 a minute become rows"
+    return "CPU for a request, with features", text
+
+
+def rows_cost() -> list[tuple[str, str]]:
+    """What a row costs, by how long the text is (words of which few were seen before), and a request that is none."""
+    chance, found = random.Random(1), []  # noqa: S311
+    sample, start = Sample(0.0), time.process_time()
+    for number in range(100_000):
+        sample.wants(f"user-{number}", number / 1000)
+    found.append(("CPU for a request that is no row", f"{(time.process_time() - start) * 10:.1f} µs"))
+    known = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(20_000)]
+    for words, times in ((10, 500), (100, 200), (1000, 20), (100_000, 5)):
+        texts = [" ".join(chance.choices(known, k=words)) for _ in range(times)]
+        bodies = [{"messages": [{"role": "user", "content": text}]} for text in texts]
+        start = time.process_time()
+        for body in bodies:
+            features("/v1/chat/completions", body)
+        found.append((f"CPU for a row of {words} words", f"{(time.process_time() - start) / times * 1e6:.0f} µs"))
+    return found
+
+
 async def main() -> None:
     rows: list[tuple[str, str]] = []
     with contextlib.ExitStack() as stack:
         _, short = stack.enter_context(program("-m", "hack.images.standin.upstream", "16"))
         _, long = stack.enter_context(program("-m", "hack.images.standin.upstream", str(TOKENS)))
         pid, tap = stack.enter_context(program(__file__, "tap", short))
+        looking = stack.enter_context(program(__file__, "tap", short, "features"))
         streaming_pid, streaming = stack.enter_context(program(__file__, "tap", long))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             arms = {"direct": (short, STABLE), "tap": (tap, "triage")}
@@ -152,6 +188,7 @@ async def main() -> None:
             rows.append(
                 (f"requests/s, {AT_ONCE} at once", f"{CLOSED / wall:.0f} (load, tap and upstream share the cores)")
             )
+            rows.append(await with_features(http, {"without": (pid, tap), "with": looking}))
             times: dict[str, list[float]] = {"direct": [], "tap": []}
             before = cpu(streaming_pid)
             for _ in range(STREAMS):
@@ -161,10 +198,11 @@ async def main() -> None:
             added = statistics.median(times["tap"]) - statistics.median(times["direct"])
             text = f"added {added / TOKENS * 1e6:.1f} µs, CPU {used / STREAMS / TOKENS * 1e6:.1f} µs"
             rows.append((f"streaming, per token of {TOKENS}", text))
+    rows += rows_cost()
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
     for name, value in rows:
         print(f"{name:40} {value}")
 
 
 if __name__ == "__main__":
-    asyncio.run(tap_process(sys.argv[2]) if sys.argv[1:2] == ["tap"] else main())
+    asyncio.run(tap_process(sys.argv[2], looks=len(sys.argv) > 3) if sys.argv[1:2] == ["tap"] else main())

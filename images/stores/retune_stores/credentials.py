@@ -23,6 +23,8 @@ class Role(StrEnum):
     ARTIFACTS = "RETUNE_ARTIFACTS_"
     GUARD = "RETUNE_GUARD_"
     BASELINE = "RETUNE_BASELINE_"
+    MLFLOW = "RETUNE_MLFLOW_"
+    WANDB = "RETUNE_WANDB_"
 
 
 KEYS = (
@@ -34,8 +36,14 @@ KEYS = (
     "HF_TOKEN",
     "OPENAI_API_KEY",
     "API_KEY",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "WANDB_API_KEY",
+    "WANDB_BASE_URL",
+    "WANDB_ENTITY",
 )
-# A region and an endpoint are needed in messages; an endpoint's own user:password part is removed separately.
+# A region, an endpoint and a name are needed in messages; an endpoint's own user:password part is removed separately.
 SECRET_KEYS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -43,6 +51,9 @@ SECRET_KEYS = (
     "HF_TOKEN",
     "OPENAI_API_KEY",
     "API_KEY",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "WANDB_API_KEY",
 )
 
 

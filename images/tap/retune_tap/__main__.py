@@ -1,6 +1,6 @@
-"""Starts one of the tap image's programs: `serve` (the proxy) or `fetch` (the base model, before the server starts).
+"""Starts one of the tap image's programs: `serve` (the proxy), `fetch` (the base model, before), `redact` (by `serve`).
 
-Each is imported only when it is asked for: they need different libraries, and start in different containers.
+Each is imported only when it is asked for: they need different libraries, and are processes of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ def main(arguments: list[str]) -> int:
             from retune_tap.fetch import main as fetch
 
             return fetch()
+        case ["redact", kinds]:
+            from retune_tap.redact import main as redact
+
+            return redact(kinds)
         case _:
             sys.stderr.write("usage: python -m retune_tap serve|fetch\n")
             return 2

@@ -46,6 +46,7 @@ class Builtin(StrEnum):
     LONG = "Long"
     OVERRIDES = "Overrides"
     INVALID_OUTPUT = "InvalidOutput"
+    RATED = "Rated"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Edge:
     first_token: bool = False
     # Long: an answer of more is bad.
     tokens: int = 0
-    # Overrides: seconds from the answer until it is settled.
+    # Overrides, Rated: seconds from the answer until it is settled.
     window: float = 0.0
     # InvalidOutput: a JSON schema.
     schema: dict[str, Any] | None = None
@@ -110,6 +111,15 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """Where users' corrections go, which personal data is taken out before (empty: the usual), and how many at most."""
+
+    uri: str
+    entities: tuple[str, ...]
+    most: int
+
+
+@dataclass(frozen=True)
 class Model:
     """What one public model is served by."""
 
@@ -127,6 +137,8 @@ class Model:
     edges: tuple[Edge, ...]
     quota: Quota
     patience: float | None
+    features: bool = False
+    corrections: Corrections | None = None
 
     @property
     def share(self) -> int:

@@ -11,7 +11,7 @@ from retune_tap.arms import ArmsError
 from retune_tap.envelope import MOST_BYTES
 from retune_tap.proxy import taken
 from retune_tap.replies import error, json_reply
-from retune_tap.state import state
+from retune_tap.state import identity, state
 from retune_tap.tap import Tap
 
 
@@ -30,6 +30,7 @@ class Cluster:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 web.get("/v1/state", self._state),
+                web.get("/v1/features", self._features),
                 web.post("/v1/arms", self._arms),
                 web.post("/v1/feedback", self._feedback),
             ]
@@ -64,6 +65,15 @@ class Cluster:
             served.asked()
         self._tap.tick()
         return json_reply(state(self._tap, since))
+
+    async def _features(self, request: web.Request) -> web.Response:
+        served = self._tap.models.get(request.query.get("model", ""))
+        if served is None:
+            return error(404, "NotFoundError", "no such model is served here", "model")
+        text = request.query.get("since", "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= 16):
+            return error(400, "Bad Request", "since is not the number of a row", "since")
+        return json_reply({**identity(self._tap), **served.sample.since(int(text))})
 
     async def _feedback(self, request: web.Request) -> web.Response:
         """From a peer, which does not know the id: only what is known here is answered, so that no question circles."""

@@ -48,7 +48,7 @@ class Delivery:
         finally:
             answer.close()
 
-    def _began(self, answer: Answer, started: float) -> None:
+    def _began(self, asked: Asked, answer: Answer, started: float) -> None:
         now = self._tap.clock()
         if self._metrics:
             self._metrics.first_token.observe(now - started)
@@ -58,6 +58,8 @@ class Delivery:
                 self._served.first_tokens.append(now - started)
         ticket = self._ticket if self._counted else None
         self._tap.answers.gave(answer.id, Known(self._served.name, self._label, now, ticket))
+        if ticket and self._served.plan.corrections:
+            self._tap.corrections.conversations.keep(answer.id, asked.path, asked.body, now)
 
     def _ended(self, asked: Asked, tokens: int | None, text: str | None, started: float) -> None:
         now = self._tap.clock()
@@ -73,7 +75,7 @@ class Delivery:
 
     def _whole(self, asked: Asked, answer: Whole, started: float) -> web.Response:
         if answer.status == 200:
-            self._began(answer, started)
+            self._began(asked, answer, started)
             self._ended(asked, answer.tokens, answer.text, started)
         elif self._ticket:
             self._ticket.left(self._tap.clock())
@@ -82,7 +84,7 @@ class Delivery:
     async def _stream(self, request: web.Request, asked: Asked, answer: Streamed, started: float) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers=answer.headers)
         _notice_when_gone(request.transport)
-        self._began(answer, started)
+        self._began(asked, answer, started)
         await response.prepare(request)
         write = response.write
         try:

@@ -2,7 +2,8 @@
 
 Errors: at the outcome; an answer that begins later than a candidate is waited for is bad, whoever's it is. Slow: when
 its age is reached or the answer came, whichever is first. Long and InvalidOutput: at the end of an answer. Overrides:
-at the end of its window. Client errors do not count, nor cancellations before an edge.
+at the end of its window. Rated: the same, if anybody rated it. Client errors do not count, nor
+cancellations before an edge.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from retune_tap.arms import Builtin, Edge
 from retune_tap.deadlines import Deadlines
 from retune_tap.schema import Schema
 
+_WAITING = (Builtin.OVERRIDES, Builtin.RATED)
 # (edge's name, bad)
 Count = Callable[[str, bool], None]
 
@@ -21,7 +23,10 @@ Count = Callable[[str, bool], None]
 class Ticket:
     """One request on its way past the edges that were in force when it was routed."""
 
-    __slots__ = ("_begun", "_count", "_edges", "_late", "_schemas", "_slow", "_started", "limit", "overridden")
+    __slots__ = (
+        *("_begun", "_count", "_edges", "_late", "_schemas", "_slow", "_started"),
+        *("disliked", "limit", "overridden", "rated"),
+    )
 
     def __init__(
         self, edges: tuple[Edge, ...], schemas: dict[str, Schema], count: Count, started: float, deadlines: Deadlines
@@ -35,7 +40,7 @@ class Ticket:
         for edge in self._slow:
             deadlines.add(started + edge.seconds, self._aged)
         self._begun = self._late = False
-        self.overridden = False
+        self.overridden = self.rated = self.disliked = False
         # Seconds that a candidate is waited for before another is asked: the same makes stable's answer bad.
         self.limit = math.inf
 
@@ -105,9 +110,18 @@ class Ticket:
                 self._count(edge.name, True)
 
     def windows(self) -> list[Edge]:
-        """The edges that wait for an override."""
-        return [edge for edge in self._edges if edge.builtin is Builtin.OVERRIDES]
+        """The edges that wait for what people say."""
+        return [edge for edge in self._edges if edge.builtin in _WAITING]
 
-    def settle_override(self, edge: Edge) -> None:
+    def said(self, *, good: bool, bad: bool, overridden: bool) -> None:
+        """People spoke of the answer; who speaks well of it does not take back what another said."""
+        self.overridden |= overridden
+        self.disliked |= bad or overridden
+        self.rated |= good or bad or overridden
+
+    def settle(self, edge: Edge) -> None:
         """The window of this edge is over."""
-        self._count(edge.name, self.overridden)
+        if edge.builtin is Builtin.OVERRIDES:
+            self._count(edge.name, self.overridden)
+        elif self.rated:
+            self._count(edge.name, self.disliked)

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from retune_tap.arms import Arm, ArmsError, Builtin, Document, Edge, Kind, Model, Pilot, Quota, Stage
+from retune_tap.arms import Arm, ArmsError, Builtin, Corrections, Document, Edge, Kind, Model, Pilot, Quota, Stage
 from retune_tap.strict import Reader
 
 # A ConfigMap holds 1 MiB.
@@ -18,6 +18,7 @@ MOST_BYTES = 1_048_576
 MOST_MODELS = 64
 MOST_KEEP = 8
 MOST_EDGES = 32
+MOST_ENTITIES = 128
 MOST_TEMPLATE = 65_536
 MOST_SECONDS = 30 * 86_400.0
 # Of an edge: requests wait in memory for theirs, and answers are remembered for an hour.
@@ -101,6 +102,8 @@ def _model(of: Reader) -> Model:
         edges=_edges(of.objects("edges", MOST_EDGES)),
         quota=_quota(of.object("quota")) if of.has("quota") else Quota(None, None),
         patience=of.number("patience", 0, MOST_SECONDS) if of.has("patience") else None,
+        features=of.flag("features"),
+        corrections=_corrections(of.object("corrections")) if of.has("corrections") else None,
     )
 
 
@@ -139,12 +142,18 @@ def _edge(of: Reader) -> Edge:
             return Edge(name, builtin, seconds=seconds, first_token=of.text("of") == "FirstToken")
         case Builtin.LONG:
             return Edge(name, builtin, tokens=of.whole("tokens", 1, MOST_NUMBER))
-        case Builtin.OVERRIDES:
+        case Builtin.OVERRIDES | Builtin.RATED:
             return Edge(name, builtin, window=of.number("window", 0, MOST_WAIT))
         case Builtin.INVALID_OUTPUT:
             return Edge(name, builtin, schema=of.mapping("schema"))
         case Builtin.ERRORS:
             return Edge(name, builtin)
+
+
+def _corrections(of: Reader) -> Corrections:
+    of.filled("uri")
+    entities = of.texts("entities", MOST_ENTITIES) if of.has("entities") else ()
+    return Corrections(of.text("uri"), tuple(sorted(entities)), of.whole("most", 0, MOST_NUMBER))
 
 
 def _quota(of: Reader) -> Quota:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from retune_tap.arms import Edge
@@ -11,7 +11,10 @@ from retune_tap.edges import Ticket
 
 MOST_IDS = 100_000
 KEPT = 3600.0
-SIGNALS = ("thumbs", "override", "frustration", "score")
+SIGNALS = ("thumbs", "override", "frustration", "score", "correction")
+MOST_CORRECTION = 32_768
+# Scores from here on are of good answers.
+GOOD = 0.5
 
 
 class FeedbackError(Exception):
@@ -31,6 +34,8 @@ class Feedback:
     override: bool
     frustration: bool
     score: float | None
+    # What the answer should have been.
+    correction: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, body: object) -> Feedback:
@@ -53,9 +58,30 @@ class Feedback:
         for name in ("override", "frustration"):
             if not isinstance(body.get(name, False), bool):
                 raise FeedbackError(name, f"{name} is not true or false")
+        correction = body.get("correction")
+        if correction is not None and not (isinstance(correction, str) and correction.strip()):
+            raise FeedbackError("correction", "correction is not the text of a better answer")
+        if correction is not None and len(correction) > MOST_CORRECTION:
+            raise FeedbackError("correction", f"correction has more than {MOST_CORRECTION} characters")
         if all(body.get(name) is None for name in SIGNALS):
             raise FeedbackError("thumbs", f"there is none of {', '.join(SIGNALS)}")
-        return cls(response, thumbs, body.get("override", False), body.get("frustration", False), score)
+        override = body.get("override", False) or correction is not None
+        return cls(response, thumbs, override, body.get("frustration", False), score, correction)
+
+    @property
+    def good(self) -> bool:
+        """Whether it rates the answer well."""
+        return self.thumbs == "up" or (self.score is not None and self.score >= GOOD)
+
+    @property
+    def bad(self) -> bool:
+        """Whether it rates the answer badly."""
+        return self.thumbs == "down" or (self.score is not None and self.score < GOOD)
+
+    @property
+    def bare(self) -> Feedback:
+        """The same without the user's text."""
+        return replace(self, correction=None)
 
     def told(self) -> dict[str, Any]:
         """As it is written; what was not said is left out."""
@@ -112,7 +138,7 @@ class Answers:
             while waiting and waiting[0][0].at + window <= now:
                 known, edge = waiting.popleft()
                 if known.ticket:
-                    known.ticket.settle_override(edge)
+                    known.ticket.settle(edge)
             if not waiting:
                 del self._waiting[window]
         while self._known and next(iter(self._known.values())).at <= now - KEPT:
@@ -131,6 +157,6 @@ class Answers:
         ]
         new = [signal for signal in signals if signal not in known.said]
         known.said.update(new)
-        if feedback.override and known.ticket:
-            known.ticket.overridden = True
+        if known.ticket:
+            known.ticket.said(good=feedback.good, bad=feedback.bad, overridden=feedback.override)
         return known, new

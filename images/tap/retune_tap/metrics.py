@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 # The operator chooses the default edge of Slow among these, so that graphs and stop-loss agree.
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _ARM = ("model", "arm")
+# What becomes of a correction. Unusable: what was asked is not known any more, or is not text. Dropped: too many wait.
+# Failed: personal data could not be taken out. Full: as many as the job wants are there.
+CORRECTIONS = ("written", "unusable", "dropped", "failed", "full")
 
 
 class Metrics:
@@ -33,6 +36,9 @@ class Metrics:
         self.shadow = counter(
             "shadow", "Copies of requests for the candidate, by what became of them", ("model", "result")
         )
+        self.corrections = counter("corrections", "Corrections of users, by what became of them", ("result",))
+        for result in CORRECTIONS:
+            self.corrections.labels(result)
 
     def of(self, model: str, arm: str) -> ArmMetrics:
         """The metrics of one arm, looked up once."""

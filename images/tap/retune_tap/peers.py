@@ -48,30 +48,37 @@ class Peers:
         await self._session.close()
 
     async def take(self, feedback: Feedback) -> bool:
-        """Whether one of them took it within a second."""
+        """Whether one of them took it within a second. A user's text goes to none but the one that gave the answer."""
         if not self._names:
             return False
-        tasks: list[asyncio.Task[bool]] = []
+        bare, taken = feedback.bare, False
+        tasks: list[asyncio.Task[tuple[str, int] | None]] = []
         try:
             async with asyncio.timeout(_SECONDS), self._turn:
-                tasks = [asyncio.create_task(self._ask(*at, feedback)) for at in await self._addresses()]
+                addresses = await self._addresses()
+                tasks = [asyncio.create_task(self._took(at, bare)) for at in addresses]
                 for answer in asyncio.as_completed(tasks):
-                    if await answer:
-                        return True
+                    if (at := await answer) is not None:
+                        taken = True
+                        if feedback.correction is not None:
+                            await self._took(at, feedback)
+                        break
         except TimeoutError:
-            return False
+            return taken
         finally:
             for task in tasks:
                 task.cancel()
-        return False
+        return taken
 
-    async def _ask(self, host: str, port: int, feedback: Feedback) -> bool:
+    async def _took(self, at: tuple[str, int], feedback: Feedback) -> tuple[str, int] | None:
+        """The peer, if it took it."""
+        host, port = at
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/feedback"
         try:
             async with self._session.post(url, json=feedback.told(), allow_redirects=False) as reply:
-                return reply.status == 202
+                return at if reply.status == 202 else None
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return None
 
     async def _addresses(self) -> list[tuple[str, int]]:
         now = asyncio.get_running_loop().time()

@@ -108,8 +108,12 @@ class Proxy:
     async def _feedback(self, body: object) -> web.Response:
         """Take it, or have the pod take it that gave the answer: the Service sends it to any."""
         reply = taken(self._tap, body)
-        if reply.status == 404 and await self._tap.peers.take(Feedback.of(body)):
-            return json_reply({"id": Feedback.of(body).id}, 202)
+        if reply.status == 404:
+            feedback = Feedback.of(body)
+            if not any(served.plan.corrections for served in self._tap.models.values()):
+                feedback = feedback.bare
+            if await self._tap.peers.take(feedback):
+                return json_reply({"id": feedback.id}, 202)
         return reply
 
     async def _plain(self, method: str, path: str, request: web.Request) -> web.Response:
@@ -137,6 +141,9 @@ class Proxy:
     async def _split(self, request: web.Request, served: Served, asked: Asked) -> web.StreamResponse:
         started = self._tap.clock()
         route = served.route(request.headers, started)
+        if route.sampled:
+            # At the loop's next turn, when the model has the request.
+            asyncio.get_running_loop().call_soon(served.sample.look, asked.path, asked.body, self._tap.wall())
         route.ticket.limit = self._candidates_time(asked)
         copied = served.shadowed() if route.label == STABLE and route.counted else None
         try:

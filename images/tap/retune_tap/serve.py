@@ -10,13 +10,14 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
+from retune_stores.base import Store
 from retune_tap.arms import Adapters
 from retune_tap.cluster import Cluster
 from retune_tap.proxy import Proxy
@@ -77,13 +78,13 @@ async def listen(tap: Tap) -> Ports:
 async def drain(tap: Tap, ports: Ports) -> None:
     """Stop accepting, let what is in flight come to its end, then close the cluster's port as well."""
     tap.draining = True
-    await ports.users_runner.cleanup()
+    await asyncio.gather(ports.users_runner.cleanup(), tap.corrections.close(tap.settings.drain_time))
     await ports.cluster_runner.cleanup()
 
 
 @asynccontextmanager
 async def keeping(tap: Tap) -> AsyncIterator[None]:
-    """The tap's own work beside requests: the tick, the mounted file, the server's adapters."""
+    """The tap's own work beside requests: the tick, the mounted file, the server's adapters, users' corrections."""
 
     async def ticks() -> None:
         since_file = 0.0
@@ -95,7 +96,11 @@ async def keeping(tap: Tap) -> AsyncIterator[None]:
                 tap.read_file()
             await asyncio.sleep(_TICK)
 
-    tasks = [asyncio.create_task(ticks(), name="ticks"), asyncio.create_task(tap.loading.watch(_LOOK), name="loading")]
+    tasks = [
+        asyncio.create_task(ticks(), name="ticks"),
+        asyncio.create_task(tap.loading.watch(_LOOK), name="loading"),
+        asyncio.create_task(tap.corrections.run(), name="corrections"),
+    ]
     for task in tasks:
         task.add_done_callback(_fatal)
     try:
@@ -114,12 +119,19 @@ def _fatal(task: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def run(settings: Settings, adapters: Adapters) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def run(settings: Settings, adapters: Adapters, open_corrections: Callable[[str], Store] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `open_corrections` as for `Tap`."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tap = Tap(settings, adapters, clock=time.monotonic, wall=time.time, chance=random.Random())  # noqa: S311 - not secret
+    chance = random.Random()  # noqa: S311 - not secret
+    tap = Tap(
+        *(settings, adapters),
+        clock=time.monotonic,
+        wall=time.time,
+        chance=chance,
+        open_corrections=open_corrections,
+    )
     tap.start()
     try:
         ports = await listen(tap)
@@ -143,11 +155,18 @@ def main() -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    from retune_stores.credentials import take
+    from retune_stores import Place, open_store
+    from retune_stores.credentials import Role, take
     from retune_tap.adapters import Loader
 
-    loader = Loader.from_environment(os.environ, take(os.environ))
+    credentials = take(os.environ)
+    keys, field, secret = credentials[Role.ARTIFACTS], "spec.artifacts.uri", "spec.artifacts.secretRef"
+
+    def open_corrections(uri: str) -> Store:
+        return open_store(Place(uri, field, secret if keys else None, secret, keys))
+
+    loader = Loader.from_environment(os.environ, credentials)
     try:
-        await run(settings, loader)
+        await run(settings, loader, open_corrections)
     finally:
         await loader.close()

@@ -16,6 +16,7 @@ from retune_tap.fallback import Fallback
 from retune_tap.heaviest import Heaviest
 from retune_tap.metrics import Metrics
 from retune_tap.pacing import Pacing
+from retune_tap.sampling import Sample
 from retune_tap.schema import Schema, SchemaError
 from retune_tap.splitting import Splitter, to_candidate
 
@@ -24,12 +25,16 @@ _SAMPLES = 1024
 
 @dataclass(slots=True)
 class Route:
-    """A request's arm, and its way past the edges. `counted`: its feedback enters the evidence, too."""
+    """A request's arm, and its way past the edges. `counted`: its feedback enters the evidence, too.
+
+    `sampled`: what it asks is to be looked at for drift.
+    """
 
     label: str
     arm: Arm
     ticket: Ticket
     counted: bool
+    sampled: bool = False
 
 
 @dataclass
@@ -66,6 +71,7 @@ class Served:
         self.fallback = Fallback()
         self.heaviest = Heaviest()
         self.shadows = Shadows()
+        self.sample = Sample(wall())
         self.first_tokens: deque[float] = deque(maxlen=_SAMPLES)
         self.responses: deque[float] = deque(maxlen=_SAMPLES)
         self._pacing = Pacing()
@@ -129,7 +135,9 @@ class Served:
             return self._routed(cohort, place.bucket, counted=counted)
         arm = CANARY if not held and to_candidate(place.position, plan.share) else STABLE
         self.counters.routed(arm, plan.stratum)
-        return self._routed(arm, place.bucket, counted=counted)
+        route = self._routed(arm, place.bucket, counted=counted)
+        route.sampled = plan.features and self.sample.wants(sticky, self._wall())
+        return route
 
     def _routed(self, label: str, bucket: int, *, counted: bool) -> Route:
         plan, now = self.plan, self._clock()

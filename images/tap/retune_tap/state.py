@@ -15,14 +15,17 @@ from retune_tap.tap import Tap
 def state(tap: Tap, since: float | None) -> dict[str, Any]:
     """The whole state; `since` (Unix seconds) asks for the windows that start after it."""
     return {
-        "pod": tap.settings.pod,
-        "podUid": tap.settings.pod_uid,
-        "startedAt": tap.started_at,
-        "now": tap.wall(),
+        **identity(tap),
         "generation": tap.desk.generation,
         "shared": False,
         "models": {name: _model(tap, served, since) for name, served in tap.models.items()},
     }
+
+
+def identity(tap: Tap) -> dict[str, Any]:
+    """Who answers, and what time it is there."""
+    settings = tap.settings
+    return {"pod": settings.pod, "podUid": settings.pod_uid, "startedAt": tap.started_at, "now": tap.wall()}
 
 
 def _model(tap: Tap, served: Served, since: float | None) -> dict[str, Any]:

@@ -37,6 +37,13 @@ class Reader:
             raise self._fail(key, f"is not a text of at most {most} characters")
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false; absent is false."""
+        value = self._value.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self._fail(key, "is not true or false")
+        return bool(value)
+
     def number(self, key: str, low: float, high: float) -> float:
         """A finite number between `low` and `high`."""
         value = self._value.get(key)

@@ -7,7 +7,9 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
+from retune_stores.base import Store
 from retune_tap.arms import Adapters, ArmsError
+from retune_tap.corrections import Corrections
 from retune_tap.deadlines import Deadlines
 from retune_tap.envelope import Desk
 from retune_tap.feedback import Answers, Feedback
@@ -35,8 +37,12 @@ class Tap:
         clock: Callable[[], float],
         wall: Callable[[], float],
         chance: random.Random,
+        open_corrections: Callable[[str], Store] | None = None,
     ) -> None:
-        """`clock` is monotonic, `wall` is Unix time, both in seconds; `chance` places requests without an id."""
+        """`clock` is monotonic, `wall` is Unix time, both in seconds; `chance` places requests without an id.
+
+        `open_corrections` opens the folder that users' corrections are written to.
+        """
         self.settings = settings
         self.clock, self.wall = clock, wall
         self.started_at = wall()
@@ -46,6 +52,7 @@ class Tap:
         self.upstream = Upstream(settings)
         self.loading = Loading(adapters, self.upstream.unload, clock)
         self.shadow = Shadow(self.upstream, self.metrics, settings.shadow_time, self.loading.nudge)
+        self.corrections = Corrections(open_corrections, self.metrics.corrections, settings.pod_uid, wall)
         self.draining = False
         self._deadlines = Deadlines()
         self.answers = Answers()
@@ -121,6 +128,9 @@ class Tap:
             self.metrics.feedback.labels(known.model, known.arm, signal).inc()
             if signal == "override":
                 self.metrics.overrides.labels(known.model, known.arm).inc()
+        served = self.models.get(known.model)
+        if feedback.correction is not None and served and served.plan.corrections:
+            self.corrections.add(served.plan.corrections, feedback.id, feedback.correction)
         return True
 
     def tick(self) -> None:
@@ -128,6 +138,7 @@ class Tap:
         now = self.clock()
         self._deadlines.run(now)
         self.answers.expire(now)
+        self.corrections.conversations.expire(now)
 
     def read_file(self) -> None:
         """Take the mounted document if the file is another than at the last look. What is wrong with it is logged."""
