@@ -48,6 +48,7 @@ def test_defaults_are_those_of_the_design() -> None:
         ("poll-seconds", "0.5", 0.5),
         ("feedback-window", "60", 60.0),
         ("evidence-seconds", "5", 5),
+        ("channels", "/etc/retune/channels", "/etc/retune/channels"),
     ],
 )
 def test_every_setting_by_flag_or_environment(source: str, name: str, text: str, value: Any) -> None:
