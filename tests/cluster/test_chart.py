@@ -55,6 +55,8 @@ def test_the_chart_passes_helms_own_lint() -> None:
         ("approvals.policy=perhaps", "policy"),
         ("prometheus.url=http://me:secret@prometheus:9090", "url"),
         ("rollouts.pollSeconds=0", "pollSeconds"),
+        ("watch.pollSeconds=600", "pollSeconds"),
+        ("notifications.existingSecret=My_Secret", "existingSecret"),
         ("tap.tag=1", "tag"),
     ],
 )
@@ -72,6 +74,19 @@ def test_one_registry_for_all_images() -> None:
     assert "--server-image=registry.example.com/mirror/retune/server:0.1.0" in found["args"]
     full = container("--set", "global.imageRegistry=a.example.com", "--set", "operator.image=b.example.com/op:1")
     assert full["image"] == "b.example.com/op:1"
+
+
+def test_channels_are_mounted_so_that_changes_arrive_and_a_missing_secret_stops_nothing() -> None:
+    assert not any("channels" in argument for argument in container()["args"])
+    chosen = ("--set", "notifications.existingSecret=people")
+    found = container(*chosen)
+    (mount,) = (m for m in found["volumeMounts"] if m["name"] == "channels")
+    assert f"--channels={mount['mountPath']}" in found["args"]
+    assert mount["readOnly"]
+    assert "subPath" not in mount, "the kubelet does not bring changes to those"
+    deployment = next(m for m in rendered(*chosen) if m["kind"] == "Deployment")
+    (volume,) = (v for v in deployment["spec"]["template"]["spec"]["volumes"] if v["name"] == "channels")
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("people", True)
 
 
 def test_no_rule_has_a_wildcard_and_none_reaches_secrets() -> None:

@@ -66,7 +66,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [poddisruptionbudgets]
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps] # runs' configurations, arms documents, evidence
+  resources: [configmaps] # runs' and watches' configurations, arms documents, evidence, drift
   verbs: [get, list, create, patch]
 - apiGroups: [""]
   resources: [events]

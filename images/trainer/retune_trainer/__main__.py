@@ -1,4 +1,4 @@
-"""`python -m retune_trainer preflight|train|report`: wires a pod together and turns every end into an exit code."""
+"""`python -m retune_trainer preflight|train|report|watch`: wires a pod together, turns every end into an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retune_trainer import cpus, log, result
 from retune_trainer.config import RunConfig
 from retune_trainer.stop import Stop
 
-USAGE = "usage: python -m retune_trainer preflight|train|report"
+USAGE = "usage: python -m retune_trainer preflight|train|report|watch"
 
 
 def _preflight(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: Stop) -> result.Result:
@@ -43,12 +43,27 @@ def _train(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: S
 
 def _report(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: Stop) -> result.Result:
     from retune_trainer.reporting import write
+    from retune_trainer.tracking import track
 
-    del work, stop
-    return write.run(config, keys)
+    del stop
+    written = write.run(config, keys)
+    return {**written, **track.run(config, keys, work)}
 
 
-COMMANDS = {"preflight": _preflight, "train": _train, "report": _report}
+def _watch(config: RunConfig, keys: dict[Role, Credentials], work: Path, stop: Stop) -> result.Result:
+    from retune_trainer import watching
+
+    del stop
+    return watching.run(config, keys, work)
+
+
+COMMANDS = {"preflight": _preflight, "train": _train, "report": _report, "watch": _watch}
+
+
+def _hide_trackers() -> None:
+    """Only `retune_trainer.tracking`, a process of its own, has them: TRL would load each that it finds."""
+    for name in ("mlflow", "wandb"):
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 def _settle_hub(config: RunConfig) -> None:
@@ -69,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     keys = credentials.take(os.environ)
     scrubber = Scrubber(keys.values())
     log.set_up(scrubber)
+    _hide_trackers()
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         log.say(USAGE)
         return 2

@@ -213,6 +213,41 @@ class Stable(Model):
     uri: str
 
 
+class Mlflow(Model):
+    """An MLflow server, and the experiment that the run goes into."""
+
+    uri: str
+    experiment: str
+    secret_ref: SecretRef | None = None
+
+
+class Wandb(Model):
+    """A project of Weights & Biases; without an API key the run is written to a file."""
+
+    project: str
+    secret_ref: SecretRef | None = None
+
+
+class Tracking(Model):
+    """Where the run is tracked, beside its report."""
+
+    mlflow: Mlflow | None = None
+    wandb: Wandb | None = None
+
+
+class Corrections(Model):
+    """Whether answers that people corrected are trained on, too, and how many of them at most."""
+
+    collect: bool = False
+    max_examples: int = 5000
+
+
+class Serving(Model):
+    """Of serving, only what comes back from it."""
+
+    corrections: Corrections = Field(default_factory=Corrections)
+
+
 class Spec(Model):
     """The parts of a FineTuneRun's spec that its pods need."""
 
@@ -224,6 +259,8 @@ class Spec(Model):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     gates: Gates = Field(default_factory=Gates)
     stable: Stable | None = None
+    serving: Serving | None = None
+    tracking: Tracking | None = None
 
 
 class Run(Model):
@@ -240,6 +277,12 @@ class Identity(Model):
     """What an input was found to be."""
 
     digest: str
+
+
+class TrainIdentity(Identity):
+    """The training set, with how many of its examples people have corrected."""
+
+    corrections: int | None = None
 
 
 class GoldIdentity(Identity):
@@ -267,10 +310,27 @@ class Expected(Model):
     """What preflight resolved, which training must find the same, and the level of this look at the gold set."""
 
     base_model: Identity | None = None
-    train: Identity | None = None
+    train: TrainIdentity | None = None
     gold: GoldIdentity | None = None
     prepared: Prepared | None = None
     alpha: float | None = None
+
+
+class Probe(Model):
+    """Whom to ask gold questions: the serving model, at the API's base; `header` means stable, and is not counted."""
+
+    url: str
+    model: str
+    header: str | None = None
+    examples: int = 50
+    seed: int = 0
+
+
+class Watch(Model):
+    """What a watch pod is to find out."""
+
+    count: bool = False
+    probe: Probe | None = None
 
 
 class RunConfig(Model):
@@ -278,6 +338,7 @@ class RunConfig(Model):
 
     run: Run
     spec: Spec
+    watch: Watch | None = None
     attempt: int = 1
     expected: Expected = Field(default_factory=Expected)
     # The spec as it came, for the manifest: with the fields this image does not know.
@@ -288,6 +349,17 @@ class RunConfig(Model):
         """Where everything of this run lies."""
         run = self.run
         return f"{self.spec.artifacts.uri.rstrip('/')}/{run.namespace}/{run.job}/{run.name}"
+
+    @property
+    def corrections_uri(self) -> str:
+        """Where taps write the answers that people corrected; of the job, for all its runs."""
+        return f"{self.spec.artifacts.uri.rstrip('/')}/{self.run.namespace}/{self.run.job}/corrections"
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """How corrections are trained on; None: not at all."""
+        serving = self.spec.serving
+        return serving.corrections if serving is not None and serving.corrections.collect else None
 
     @property
     def uris(self) -> list[str]:

@@ -50,6 +50,11 @@ class Sources:
         place = place_of(self._config, self._credentials, Role.ARTIFACTS)
         return open_store(replace(place, uri=self._config.artifacts_uri))
 
+    def corrections(self) -> Store:
+        """The folder that taps write the job's corrections to."""
+        place = place_of(self._config, self._credentials, Role.ARTIFACTS)
+        return open_store(replace(place, uri=self._config.corrections_uri))
+
     def fetch(self, role: Role, folder: Path) -> DataFile:
         """Bring a data set here and take its digest.
 

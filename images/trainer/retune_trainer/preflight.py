@@ -18,7 +18,7 @@ from retune_trainer.attempts import Attempts
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example
 from retune_trainer.log import say
-from retune_trainer.measuring import Measurement, privacy
+from retune_trainer.measuring import Measurement, corrections, privacy
 from retune_trainer.result import Result, succeeded
 
 REPORT = "preflight.json"
@@ -47,7 +47,8 @@ def run(config: RunConfig, credentials: dict[Role, Credentials], work: Path) -> 
     if earlier is not None:
         say("an earlier attempt of this run has measured; answering with its result")
         return earlier
-    found = measuring.measure(config, train, gold, inputs.tokenizer(base_store, work), work)
+    taken = corrections.take(config, sources.corrections(), train, work)
+    found = measuring.measure(config, train, gold, inputs.tokenizer(base_store, work), work, corrections=taken)
     metric = evaluation.acceptance_metric(config, found.format)
     _put_prepared(store, found)
     if config.spec.gates.baseline.mode != "Off" and config.spec.gates.baseline.endpoint is not None:
@@ -59,7 +60,12 @@ def run(config: RunConfig, credentials: dict[Role, Credentials], work: Path) -> 
         found.notes |= {"baseline": asked.note} if asked.note else {}
     resolved: dict[str, Any] = {
         "baseModel": {"uri": config.spec.base_model.uri, "digest": base},
-        "train": {"digest": train.digest, "examples": found.train, "format": found.format.value},
+        "train": {
+            "digest": taken.digest(train.digest) if taken is not None else train.digest,
+            "examples": found.train,
+            "format": found.format.value,
+            **({"corrections": len(taken)} if taken else {}),
+        },
         "gold": {
             "digest": gold.digest,
             "examples": found.gold,

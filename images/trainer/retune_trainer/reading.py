@@ -62,6 +62,8 @@ def read(config: RunConfig, credentials: dict[Role, Credentials], sources: Sourc
         "train": {"digest": train_digest, "examples": len(train), "format": form.value},
         "gold": {"digest": gold.digest, "examples": len(questions), "format": form.value},
     }
+    if expected.train is not None and expected.train.corrections is not None:
+        resolved["train"]["corrections"] = expected.train.corrections
     if expected.gold is not None and expected.gold.sketch is not None:
         resolved["gold"]["sketch"] = expected.gold.sketch
     if expected.prepared is not None:

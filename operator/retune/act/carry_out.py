@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from retune.act import arms, deploy, ledgers, manifests
+from retune.act import arms, deploy, ledgers, manifests, watch
+from retune.act.notify import Notifier
 from retune.act.serving import Own
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, JobPhase
 from retune.decide.actions import (
@@ -15,13 +16,16 @@ from retune.decide.actions import (
     CreateChild,
     CreateConfig,
     CreateRun,
+    CreateWatch,
     DeleteChild,
     DeleteRun,
     Event,
     JobDecision,
     PushArms,
+    RememberDrift,
     RunDecision,
     StopServing,
+    Tell,
     WriteArms,
     WriteLedger,
     WriteMemory,
@@ -31,11 +35,13 @@ from retune.decide.facts import JobFacts, Meta, RunFacts
 from retune.decide.job import REFUSED
 from retune.decide.ledger import Ledger
 from retune.decide.readings import Serving
+from retune.decide.snapshot import Unresolvable
 from retune.kube.client import ApiError, Client
 
 log = logging.getLogger(__name__)
 REFUSALS = frozenset({400, 403, 422})  # the API server will say the same again until somebody changes something
 APPLIED = "ServingApplied"
+WATCH_REFUSED = "WatchRefused"  # reason of an Event: a condition of the decision's would take turns with it
 Raw = dict[str, Any]
 
 
@@ -50,6 +56,9 @@ class Memory(ledgers.Memory, arms.Memory, deploy.Memory, Protocol):
 
     def child(self, raw: Raw) -> None:
         """Take in a Kubernetes Job of a run."""
+
+    def watcher(self, raw: Raw) -> None:
+        """Take in a Kubernetes Job of the stage watch."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,19 @@ class Hands:
         memory: told of what was written.
         home: the operator's own namespace, for the ledgers.
         serves: for jobs that serve; None: this operator has no signing key, and serves nothing.
+        notifier: takes what people are to be told; None: nobody is.
     """
 
-    def __init__(self, client: Client, memory: Memory, home: str = "default", serves: Serves | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        memory: Memory,
+        home: str = "default",
+        serves: Serves | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._client, self._memory, self._home, self._serves = client, memory, home, serves
+        self._notifier = notifier
 
     async def job(self, facts: JobFacts, decision: JobDecision) -> None:
         """Carry out the decision on a FineTuneJob.
@@ -94,6 +112,8 @@ class Hands:
             if error.code in REFUSALS:
                 if isinstance(action, ApplyServing | StopServing | WriteArms | PushArms):
                     await self._serving_applied(facts, decision.status, version, str(error))
+                elif isinstance(action, CreateWatch | DeleteChild):
+                    await self._event("FineTuneJob", meta, Event("Warning", WATCH_REFUSED, str(error)))
                 else:
                     await self._run_refused(facts, decision.status, version, error)
             raise
@@ -101,6 +121,8 @@ class Hands:
             await self._serving_applied(facts, decision.status, version, "")
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
+        if self._notifier is not None:
+            self._notifier.noted(meta.uid, facts.telling.delivered)
 
     async def run(self, facts: RunFacts, decision: RunDecision) -> None:
         """Carry out the decision on a FineTuneRun.
@@ -147,10 +169,38 @@ class Hands:
                 await self._client.delete("finetuneruns", namespace, name, uid)
             case ApplyServing() | WriteArms() | PushArms():
                 await self._serve(facts.meta, facts.serving, action)
+            case RememberDrift() | CreateWatch() | DeleteChild():
+                await self._watch(facts, action)
             case StopServing():
                 await deploy.remove(self._client, facts.meta)
+            case Tell():
+                if self._notifier is not None:
+                    self._notifier.tell(facts.meta, action)
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneJob")
+
+    async def _watch(self, facts: JobFacts, action: RememberDrift | CreateWatch | DeleteChild) -> None:
+        namespace = facts.meta.namespace
+        match action:
+            case RememberDrift():
+                await deploy.remember_drift(self._client, self._memory, facts.meta, action, facts.now.timestamp())
+            case CreateWatch():
+                await self._create_watch(facts, action)
+            case DeleteChild(name, uid):
+                await self._client.delete("jobs", namespace, name, uid, foreground=True)
+
+    async def _create_watch(self, facts: JobFacts, action: CreateWatch) -> None:
+        """The Job, and its ConfigMap, which its pod waits for; if we end in between, the Job's deadline does."""
+        namespace = facts.meta.namespace
+        try:
+            body = watch.job(facts, action)
+        except Unresolvable as error:
+            raise ApiError(422, "Unresolvable", str(error)) from error
+        created = await self._client.create("jobs", namespace, body)
+        if created is not None:
+            self._memory.watcher(created)
+            config = watch.config(facts, action, created["metadata"]["uid"])
+            await self._client.create("configmaps", namespace, config)
 
     async def _on_run(self, facts: RunFacts, action: Action) -> None:
         namespace = facts.meta.namespace

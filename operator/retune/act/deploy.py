@@ -1,26 +1,33 @@
-"""Applies what serves for a job, and keeps a rollout's evidence. Touches nothing that is not the job's own."""
+"""Applies what serves for a job, and keeps what is remembered of it. Touches nothing that is not the job's own."""
 
+import logging
 from typing import Any, Protocol
 
 from retune.act import serving
 from retune.act.manifests import API_VERSION
-from retune.decide.actions import ApplyServing
+from retune.decide.actions import ApplyServing, RememberDrift
+from retune.decide.drift.memory import Memory as Drift
+from retune.decide.drift.memory import dump
 from retune.decide.facts import Meta, RunFacts
 from retune.decide.naming import (
     JOB_LABEL,
     JOB_UID_LABEL,
+    KEPT_DRIFT,
     KEPT_EVIDENCE,
     KEPT_LABEL,
     MANAGED_BY_US,
     MANAGED_LABEL,
     RUN_LABEL,
     RUN_UID_LABEL,
+    drift_name,
     evidence_name,
     taps_name,
 )
 from retune.kube.client import FIELD_MANAGER, ApiError, Client
 
-FILE = "evidence.json"
+log = logging.getLogger(__name__)
+FILE, DRIFT_FILE = "evidence.json", "drift.json"
+LARGEST = 1_000_000  # bytes that a ConfigMap holds, with room for its metadata
 Raw = dict[str, Any]
 
 
@@ -32,6 +39,9 @@ class Memory(Protocol):
 
     def evidence(self, namespace: str, run: str, raw: Raw | None) -> None:
         """Take in the ConfigMap of a run's evidence; None if there is none."""
+
+    def drift_seen(self, job: Meta, memory: Drift, written: float | None) -> None:
+        """Remember a look at drift. `written`: when it was written down, seconds since the epoch; None: it was not."""
 
 
 async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing, own: serving.Own) -> None:
@@ -135,3 +145,28 @@ async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -
         "data": {FILE: text},
     }
     memory.evidence(namespace, facts.meta.name, await client.apply("configmaps", namespace, body))
+
+
+async def remember_drift(client: Client, memory: Memory, job: Meta, action: RememberDrift, at: float) -> None:
+    """Remember a look at drift; write it down if it is asked for. What cannot be written is tried again in minutes.
+
+    It never fails: a restart of the operator then begins the reference afresh, but nothing else of the job may wait.
+
+    Args:
+        client: for the write.
+        memory: told of the look.
+        job: whose drift it is.
+        action: what to remember.
+        at: now, seconds since the epoch.
+    """
+    memory.drift_seen(job, action.memory, at if action.write else None)
+    text = dump(action.memory) if action.write else ""
+    if len(text) > LARGEST:
+        log.warning("Drift of %s/%s is too large to be kept: %d bytes", job.namespace, job.name, len(text))
+    elif text:
+        metadata = serving.owned(drift_name(job.name), job.namespace, (job.name, job.uid), {KEPT_LABEL: KEPT_DRIFT})
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {DRIFT_FILE: text}}
+        try:
+            await _one(client, "configmaps", job, body)
+        except ApiError as error:
+            log.warning("Drift of %s/%s was not kept: %s", job.namespace, job.name, error)

@@ -1,10 +1,11 @@
 """Manifests of a run and its children: pure builders, from snapshots to dicts. The pods' contract: design/0002."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from retune.api import FineTuneRunSpec, SecretRef
+from retune.api import FineTuneRunSpec, SecretRef, Store, Training
 from retune.decide.actions import CreateChild, CreateRun
 from retune.decide.facts import JobFacts, RunFacts, Stage
 from retune.decide.limits import GRACE
@@ -31,6 +32,7 @@ NON_ROOT = 65532
 PREFLIGHT_TIMEOUT = 3600  # s
 REPORT_TIMEOUT = 600  # s, waiting for a node included: nobody waits for a report
 Raw = dict[str, Any]
+SourceOf = tuple[str, str, SecretRef | None]  # something that a pod opens: role, URI, Secret
 
 
 def run(facts: JobFacts, action: CreateRun) -> Raw:
@@ -113,14 +115,65 @@ def child(facts: RunFacts, action: CreateChild) -> Raw:
 
 def _pod(facts: RunFacts, action: CreateChild) -> Raw:
     spec, training = facts.spec, facts.spec.training
-    mounts, volumes = _claims(spec, action.stage)
-    told = {"RETUNE_EXPECTED": action.expected, "RETUNE_STATUS": action.status}
+    pod = trainer_pod(
+        training,
+        stage=action.stage,
+        attempt=action.attempt,
+        image=spec.image,
+        config=facts.meta.name,
+        deadline=_deadline(action),
+        resources=_resources(spec, action.stage),
+        sources=_sources(spec, action.stage),
+        artifacts=spec.artifacts,
+        writes=True,
+        told={"RETUNE_EXPECTED": action.expected, "RETUNE_STATUS": action.status},
+    )
+    if action.stage is Stage.TRAIN:
+        if training.node_selector:
+            pod["nodeSelector"] = dict(training.node_selector)
+        if training.tolerations:
+            pod["tolerations"] = [t.model_dump(by_alias=True, exclude_none=True) for t in training.tolerations]
+        if training.priority_class_name:
+            pod["priorityClassName"] = training.priority_class_name
+    return pod
+
+
+def trainer_pod(
+    training: Training,
+    *,
+    stage: Stage,
+    attempt: int,
+    image: str,
+    config: str,
+    deadline: int,
+    resources: Raw,
+    sources: Sequence[SourceOf],
+    artifacts: Store,
+    writes: bool,
+    told: Mapping[str, str] | None = None,
+) -> Raw:
+    """The spec of any pod of the trainer's image, as Pod Security `restricted` wants it.
+
+    Args:
+        training: `spec.training`, for the few fields of it that concern every pod.
+        stage: which command it runs.
+        attempt: number of the try.
+        image: the trainer's.
+        config: name of the ConfigMap with run.json.
+        deadline: seconds after which the kubelet stops it.
+        resources: of the container.
+        sources: what it opens; it gets their Secrets and volumes.
+        artifacts: the store of results; its Secret also opens S3 sources that name none.
+        writes: whether it writes there.
+        told: further variables of its environment, if they are not empty.
+    """
+    mounts, volumes = _claims(sources, artifacts if writes else None)
     pod: Raw = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
-        "activeDeadlineSeconds": _deadline(action),
+        "activeDeadlineSeconds": deadline,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": NON_ROOT,
@@ -131,20 +184,20 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
         "containers": [
             {
                 "name": "trainer",
-                "image": spec.image,
+                "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["python", "-m", "retune_trainer", action.stage.value],
+                "command": ["python", "-m", "retune_trainer", stage.value],
                 "workingDir": "/work",
                 "env": [
-                    {"name": "RETUNE_ATTEMPT", "value": str(action.attempt)},
+                    {"name": "RETUNE_ATTEMPT", "value": str(attempt)},
                     {"name": "HOME", "value": "/work"},
-                    {"name": "RETUNE_IMAGE", "value": spec.image},
+                    {"name": "RETUNE_IMAGE", "value": image},
                     # The kubelet would put Secrets in the place of $(NAME).
-                    *({"name": name, "value": value.replace("$", "$$")} for name, value in told.items() if value),
+                    *({"name": n, "value": v.replace("$", "$$")} for n, v in (told or {}).items() if v),
                 ],
-                "envFrom": _secrets(spec, action.stage),
+                "envFrom": _secrets(sources, artifacts),
                 "ports": [{"name": "metrics", "containerPort": PORT}],
-                "resources": _resources(spec, action.stage),
+                "resources": resources,
                 "terminationMessagePolicy": "File",
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -160,7 +213,7 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
             }
         ],
         "volumes": [
-            {"name": "config", "configMap": {"name": facts.meta.name}},
+            {"name": "config", "configMap": {"name": config}},
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *volumes,
@@ -170,13 +223,6 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
         pod["serviceAccountName"] = training.service_account_name
     if training.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": s.name} for s in training.image_pull_secrets]
-    if action.stage is Stage.TRAIN:
-        if training.node_selector:
-            pod["nodeSelector"] = dict(training.node_selector)
-        if training.tolerations:
-            pod["tolerations"] = [t.model_dump(by_alias=True, exclude_none=True) for t in training.tolerations]
-        if training.priority_class_name:
-            pod["priorityClassName"] = training.priority_class_name
     return pod
 
 
@@ -186,9 +232,9 @@ def _deadline(action: CreateChild) -> int:
 
 def _resources(spec: FineTuneRunSpec, stage: Stage) -> Raw:
     if stage is Stage.PREFLIGHT:
-        return _fixed(PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT)
+        return fixed(PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT)
     if stage is Stage.REPORT:
-        return _fixed(REPORT_CPU, REPORT_MEMORY, REPORT_MEMORY_LIMIT)
+        return fixed(REPORT_CPU, REPORT_MEMORY, REPORT_MEMORY_LIMIT)
     training = spec.training
     given = training.resources.model_dump(by_alias=True, exclude_none=True, mode="json") if training.resources else {}
     requests, limits = dict(given.get("requests") or {}), dict(given.get("limits") or {})
@@ -197,15 +243,16 @@ def _resources(spec: FineTuneRunSpec, stage: Stage) -> Raw:
     return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
 
 
-def _fixed(cpu: str, memory: str, limit: str) -> Raw:
+def fixed(cpu: str, memory: str, limit: str) -> Raw:
+    """Resources of a pod that users do not size."""
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
 
 
-def _sources(spec: FineTuneRunSpec, stage: Stage) -> list[tuple[str, str, SecretRef | None]]:
-    """What a pod of that stage opens: (role, URI, Secret). The report needs the artifacts alone."""
-    sources: list[tuple[str, str, SecretRef | None]] = [("ARTIFACTS", spec.artifacts.uri, spec.artifacts.secret_ref)]
+def _sources(spec: FineTuneRunSpec, stage: Stage) -> list[SourceOf]:
+    """What a pod of that stage opens. The report needs the artifacts, and where it is tracked."""
+    sources: list[SourceOf] = [("ARTIFACTS", spec.artifacts.uri, spec.artifacts.secret_ref)]
     if stage is Stage.REPORT:
-        return sources
+        return sources + _tracking(spec)
     sources += [
         ("BASE_MODEL", spec.base_model.uri, spec.base_model.secret_ref),
         ("TRAIN", spec.dataset.train.uri, spec.dataset.train.secret_ref),
@@ -219,17 +266,28 @@ def _sources(spec: FineTuneRunSpec, stage: Stage) -> list[tuple[str, str, Secret
     return sources
 
 
-def _secrets(spec: FineTuneRunSpec, stage: Stage) -> list[Raw]:
+def _tracking(spec: FineTuneRunSpec) -> list[SourceOf]:
+    tracking = spec.tracking
+    found: list[SourceOf] = []
+    if tracking is not None and tracking.mlflow is not None:
+        found.append(("MLFLOW", tracking.mlflow.uri, tracking.mlflow.secret_ref))
+    if tracking is not None and tracking.wandb is not None:
+        found.append(("WANDB", "", tracking.wandb.secret_ref))  # it has a project, and no address
+    return found
+
+
+def _secrets(sources: Sequence[SourceOf], artifacts: Store) -> list[Raw]:
     """Each Secret under the prefix of its role; an S3 source without one of its own uses the artifacts' Secret."""
-    shared = spec.artifacts.secret_ref
-    named = ((role, ref or (shared if uri.startswith("s3://") else None)) for role, uri, ref in _sources(spec, stage))
+    shared = artifacts.secret_ref
+    named = ((role, ref or (shared if uri.startswith("s3://") else None)) for role, uri, ref in sources)
     return [{"prefix": f"RETUNE_{role}_", "secretRef": {"name": ref.name}} for role, ref in named if ref]
 
 
-def _claims(spec: FineTuneRunSpec, stage: Stage) -> tuple[list[Raw], list[Raw]]:
-    """Mounts and volumes of every `pvc://claim/…`, once each; only the artifacts' claim is writable."""
-    read = {urlsplit(uri).netloc for _, uri, _ in _sources(spec, stage) if uri.startswith("pvc://")}
-    written = {urlsplit(spec.artifacts.uri).netloc} if spec.artifacts.uri.startswith("pvc://") else set()
+def _claims(sources: Sequence[SourceOf], written_to: Store | None) -> tuple[list[Raw], list[Raw]]:
+    """Mounts and volumes of every `pvc://claim/…`, once each; only the claim that is written to is writable."""
+    read = {urlsplit(uri).netloc for _, uri, _ in sources if uri.startswith("pvc://")}
+    place = written_to.uri if written_to is not None else ""
+    written = {urlsplit(place).netloc} if place.startswith("pvc://") else set()
     mounts: list[Raw] = []
     volumes: list[Raw] = []
     for claim in sorted(read | written):

@@ -27,24 +27,24 @@ from retune.api.gates import (
 from retune.api.implemented import GAPS, Gap, not_implemented
 from retune.api.job import (
     BudgetStatus,
+    CalendarStatus,
     CandidateModel,
     DeletionPolicy,
     DriftState,
     DriftStatus,
+    ExamplesStatus,
     FineTuneJobSpec,
     FineTuneJobStatus,
     GoldLooks,
     History,
     LatestRun,
-    Mlflow,
     NextRun,
     Notification,
     NotificationEvent,
     PinnedBaseModel,
     PreviousModel,
+    Recovery,
     StableModel,
-    Tracking,
-    Wandb,
 )
 from retune.api.method import Lora, Method, MethodType
 from retune.api.phases import TERMINAL_PHASES, JobPhase, RunPhase
@@ -98,6 +98,7 @@ from retune.api.run import (
 )
 from retune.api.serving import Corrections, HttpRoute, Initial, ParentRef, Serving, ServingMode
 from retune.api.source import SecretRef, Source, Store
+from retune.api.tracking import Mlflow, Tracking, TrackingStatus, Wandb
 from retune.api.training import EarlyStop, Training
 from retune.api.triggers import DriftBuiltin, DriftReference, DriftTrigger, NewExamples, Probe, Schedule, Triggers
 
@@ -119,6 +120,7 @@ __all__ = [
     "BaselineGate",
     "Budget",
     "BudgetStatus",
+    "CalendarStatus",
     "CandidateModel",
     "Comparison",
     "ComparisonSet",
@@ -138,6 +140,7 @@ __all__ = [
     "Evaluation",
     "Evidence",
     "EvidenceState",
+    "ExamplesStatus",
     "Exposure",
     "FineTuneJobSpec",
     "FineTuneJobStatus",
@@ -192,6 +195,7 @@ __all__ = [
     "Progress",
     "Promotion",
     "Reading",
+    "Recovery",
     "Reference",
     "RequiredApproval",
     "Resolved",
@@ -220,6 +224,7 @@ __all__ = [
     "Store",
     "Toleration",
     "Tracking",
+    "TrackingStatus",
     "Training",
     "Trigger",
     "TriggerKind",

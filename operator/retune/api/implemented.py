@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from retune.api.job import DeletionPolicy, FineTuneJobSpec
 from retune.api.serving import ServingMode
-from retune.api.triggers import DriftBuiltin, Triggers
 
 
 @dataclass(frozen=True)
@@ -24,38 +23,10 @@ class Gap:
     asked: Callable[[FineTuneJobSpec], bool]
 
 
-def _automatic(triggers: Triggers) -> bool:
-    return bool(triggers.schedule or triggers.new_examples or triggers.drift)
-
-
 GAPS: tuple[Gap, ...] = (
     # Training.
     Gap("spec.training.nodes", "one node trains", lambda spec: spec.training.nodes > 1),
     Gap("spec.training.queueName", "the Job waits in no queue", lambda spec: spec.training.queue_name is not None),
-    # Triggers.
-    Gap("spec.triggers.schedule", "no run starts by the calendar", lambda spec: spec.triggers.schedule is not None),
-    Gap(
-        "spec.triggers.newExamples",
-        "new examples are not counted",
-        lambda spec: spec.triggers.new_examples is not None,
-    ),
-    Gap("spec.triggers.drift", "drift is not measured", lambda spec: bool(spec.triggers.drift)),
-    Gap(
-        "spec.triggers.reference",
-        "production prompts are not kept",
-        lambda spec: any(trigger.builtin is DriftBuiltin.PROMPT_DRIFT for trigger in spec.triggers.drift),
-    ),
-    Gap(
-        "spec.triggers.probe",
-        "the serving model is not asked",
-        lambda spec: any(trigger.builtin is DriftBuiltin.QUALITY_DROP for trigger in spec.triggers.drift),
-    ),
-    Gap("spec.triggers.cooldown", "there are no automatic runs to hold apart", lambda spec: _automatic(spec.triggers)),
-    Gap(
-        "spec.triggers.maxRunsPerMonth",
-        "runs are not counted",
-        lambda spec: spec.triggers.max_runs_per_month is not None,
-    ),
     # After training.
     Gap(
         "spec.serving.mode",
@@ -64,11 +35,14 @@ GAPS: tuple[Gap, ...] = (
     ),
     Gap(
         "spec.serving.corrections",
-        "overridden answers are not collected",
-        lambda spec: spec.serving is not None and spec.serving.corrections.collect,
+        "with artifacts on a volume (pvc://) nothing is collected: taps write to S3 alone",
+        lambda spec: (
+            spec.serving is not None
+            and spec.serving.corrections.collect
+            and spec.artifacts is not None
+            and spec.artifacts.uri.startswith("pvc://")
+        ),
     ),
-    Gap("spec.notifications", "nobody is told", lambda spec: bool(spec.notifications)),
-    Gap("spec.tracking", "experiments are not tracked", lambda spec: spec.tracking is not None),
     Gap(
         "spec.deletionPolicy",
         "Orphan is Delete: what serves goes with the job",

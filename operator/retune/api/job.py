@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AliasChoices, Field, GetJsonSchemaHandler
 
-from retune.api.base import UNIQUE, Model, Rule, StatusModel, keyed
+from retune.api.base import UNIQUE, WHOLE, Model, Rule, StatusModel, keyed
 from retune.api.budget import Budget
 from retune.api.conditions import Conditions
 from retune.api.dataset import Dataset
@@ -19,7 +19,8 @@ from retune.api.quantity import Currency, Digest, Label, Line, Money, ObjectName
 from retune.api.rollout import Rollout
 from retune.api.run import Approval
 from retune.api.serving import Serving
-from retune.api.source import HttpUrl, SecretRef, Source, Store
+from retune.api.source import Source, Store
+from retune.api.tracking import Tracking
 from retune.api.training import Training
 from retune.api.triggers import Triggers
 
@@ -68,28 +69,6 @@ class Notification(Model):
         schema["properties"]["true"] = {**schema["properties"]["on"], "description": said}
         schema["required"].remove("on")
         return schema
-
-
-class Mlflow(Model):
-    """Where MLflow runs."""
-
-    uri: HttpUrl = Field(description="Address of the tracking server.")
-    experiment: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the experiment.")
-    secret_ref: SecretRef | None = Field(None, description="Secret with the credentials for the server.")
-
-
-class Wandb(Model):
-    """Where Weights & Biases gets the run."""
-
-    project: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="Name of the project.")
-    secret_ref: SecretRef | None = Field(None, description="Secret with the API key.")
-
-
-class Tracking(Model):
-    """Where experiments are tracked; spoken from pods in the job's namespace."""
-
-    mlflow: Mlflow | None = Field(None, description="An MLflow server; absent: none.")
-    wandb: Wandb | None = Field(None, description="Weights & Biases; absent: not used.")
 
 
 class History(Model):
@@ -214,13 +193,42 @@ class DriftStatus(StatusModel):
     breached_since: Time | None = Field(None, description="Since when it is beyond its threshold.")
     samples: int | None = Field(None, description="Requests behind the value.")
     state: DriftState = Field(description="Ok, Breached, Firing or Unknown.")
+    threshold: float | None = Field(None, description="Value beyond which it has drifted.")
+    e_value: float | None = Field(None, description="Evidence of the betting detector, if it has one.")
+    message: Text = Field("", description="Why it is so, in words.")
 
 
 class NextRun(StatusModel):
-    """When the next run starts, as far as is known."""
+    """When the next automatic run starts, as far as is known."""
 
-    at: Time | None = Field(None, description="When it starts.")
+    at: Time | None = Field(None, description="When it starts, at the earliest.")
     reason: Line = Field("", description="Why, or what it waits for.")
+
+
+class CalendarStatus(StatusModel):
+    """How far the calendar has been followed."""
+
+    of: Annotated[str, Field(max_length=256)] = Field(description="The calendar that is followed: cron and time zone.")
+    since: Time = Field(description="Up to here its times are done with; a later one starts a run.")
+
+
+class ExamplesStatus(StatusModel):
+    """How many examples there are to train on."""
+
+    counted: int = Field(0, ge=0, description="Examples counted in the training set.")
+    corrections: int = Field(0, ge=0, description="Corrected answers that are trained on, too.")
+    trained: int | None = Field(None, ge=0, description="Of both, those there were when the newest run started.")
+    at: Time | None = Field(None, description="When they were first found to be so many.")
+
+
+class Recovery(StatusModel):
+    """From drift to a model that is fit again: the last time that this succeeded."""
+
+    run: ObjectName = Field(description="Run that was promoted.")
+    noticed_at: Time = Field(description="When the drift began to be beyond its threshold.")
+    promoted_at: Time = Field(description="When the run was promoted.")
+    seconds: int = Field(ge=0, description="Time from one to the other.")
+    cost: Money = Field("0", description="What the runs in that time have cost.")
 
 
 class LatestRun(StatusModel):
@@ -268,7 +276,16 @@ class FineTuneJobStatus(StatusModel):
     drift: Annotated[tuple[DriftStatus, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="What the drift triggers last saw."
     )
-    next_run: NextRun | None = Field(None, description="When the next run starts.")
+    next_run: NextRun | None = Field(None, description="When the next automatic run starts, or what it waits for.")
+    calendar: CalendarStatus | None = Field(None, description="How far the calendar has been followed.")
+    examples: ExamplesStatus | None = Field(None, description="How many examples there are to train on.")
+    started: Annotated[tuple[Time, ...], Field(max_length=1000), WHOLE] = Field(
+        (), description="When runs were started: those of the last 31 days, and the newest."
+    )
+    recovery: Recovery | None = Field(None, description="The last time that a run made good for drift.")
+    told: Annotated[tuple[Line, ...], Field(max_length=64), WHOLE] = Field(
+        (), description="What people have been told of, oldest first."
+    )
     latest_run: LatestRun | None = Field(None, description="The newest run.")
     base_model: PinnedBaseModel | None = Field(None, description="The base model as it was found.")
     retried: Text | None = Field(None, description="Value of the annotation retune.dev/retry handled last.")

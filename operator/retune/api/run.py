@@ -33,6 +33,7 @@ from retune.api.quantity import (
 from retune.api.rollout import Rollout
 from retune.api.serving import Serving
 from retune.api.source import Source, Store
+from retune.api.tracking import Tracking, TrackingStatus
 from retune.api.training import Training
 
 _TERMINAL = ", ".join(f"'{phase}'" for phase in RunPhase if phase in TERMINAL_PHASES)
@@ -66,6 +67,10 @@ class Trigger(Model):
     threshold: float | None = Field(None, description="What it was measured against.")
     window: Duration | None = Field(None, description="Over how long it was measured.")
     samples: int | None = Field(None, ge=0, description="Over how many samples it was measured.")
+    noticed_at: Time | None = Field(
+        None,
+        description="When that began: drift beyond its threshold, examples counted, the time of the calendar.",
+    )
 
 
 class BaseModelSnapshot(Source):
@@ -108,6 +113,7 @@ class FineTuneRunSpec(Model):
     budget: Budget | None = Field(None, description="What the job may cost.")
     serving: Serving | None = Field(None, description="How the model is served; absent: train and publish only.")
     rollout: Rollout | None = Field(None, description="How the candidate meets its users.")
+    tracking: Tracking | None = Field(None, description="Where the run is tracked; absent: nowhere else.")
     stable: StableSnapshot | None = Field(None, description="The model that serves; absent: none does yet.")
     prices: Prices = Field(description="What an hour costs.")
     image: Image = Field(description="Trainer image.")
@@ -347,6 +353,7 @@ class ResolvedDataset(StatusModel):
     sketch: Annotated[str, Field(max_length=512)] | None = Field(
         None, description="Sketch of the examples, by which a later run sees how many of them are new."
     )
+    corrections: int | None = Field(None, ge=0, description="Of the examples, those that people corrected.")
 
 
 class PreparedSet(StatusModel):
@@ -429,4 +436,5 @@ class FineTuneRunStatus(StatusModel):
     rollout: RolloutStatus | None = Field(None, description="Where the rollout stands.")
     artifact: Artifact | None = Field(None, description="What the run made.")
     report_uri: Uri | None = Field(None, description="Where the report lies.")
+    tracking: TrackingStatus | None = Field(None, description="Where the run is tracked, or why it is not.")
     observed_generation: int | None = Field(None, description="Generation of the spec that this speaks of.")

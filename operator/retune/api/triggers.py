@@ -115,9 +115,9 @@ class Triggers(Model):
     probe: Probe = Field(
         default_factory=Probe, description="Gold questions asked of the serving model, for QualityDrop."
     )
-    cooldown: Duration = Field("24h", description="Least time between the starts of two automatic runs.")
+    cooldown: Duration = Field("24h", description="Least time from the start of any run to that of an automatic one.")
     max_runs_per_month: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="Most runs in 30 days; absent: no limit."
+        None, description="With so many runs in the last 30 days no automatic one starts; absent: no limit."
     )
     halt_after_fruitless_runs: int = Field(
         3, ge=1, le=100, description="Runs in a row without a promotion that halt the job; Inconclusive does not count."

@@ -1,6 +1,7 @@
 """What a decision can ask for. Each action is idempotent by construction: deterministic names, create-once or apply."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from retune.api import (
     BaselineEndpoint,
@@ -14,7 +15,11 @@ from retune.api import (
 from retune.decide.arms import Arms
 from retune.decide.facts import Stage
 from retune.decide.ledger import Ledger
+from retune.decide.news.told import Told
 from retune.decide.readings import ServingPod
+
+if TYPE_CHECKING:
+    from retune.decide.drift.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,25 @@ class DeleteChild:
 
     name: str
     uid: str
+
+
+@dataclass(frozen=True)
+class CreateWatch:
+    """Create the Job of a watch pod, once, and its ConfigMap.
+
+    Attributes:
+        name: of both.
+        attempt: one more than tries in a row that have failed.
+        count: examples are to be counted.
+        probe: the serving model is to be asked gold questions.
+        seed: of the sample of questions.
+    """
+
+    name: str
+    attempt: int
+    count: bool
+    probe: bool
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +148,22 @@ class WriteMemory:
     text: str
 
 
+@dataclass(frozen=True)
+class RememberDrift:
+    """Keep what a look at drift has learned, for the next one; with `write`, also for a restart of the operator."""
+
+    memory: "Memory"
+    write: bool
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Have these channels told. It goes into a queue and cannot fail; what became of it is a fact of a later look."""
+
+    told: Told
+    channels: tuple[str, ...]
+
+
 Action = (
     CreateRun
     | DeleteRun
@@ -131,11 +171,14 @@ Action = (
     | CreateConfig
     | CreateChild
     | DeleteChild
+    | CreateWatch
     | ApplyServing
     | StopServing
     | WriteArms
     | PushArms
     | WriteMemory
+    | RememberDrift
+    | Tell
 )
 
 

@@ -10,6 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 AT_REST = "-"  # the stratum while there is no rollout
+# Edges that are counted for drift, not for a stop-loss: no stop-loss can have such a name.
+DRIFT = "drift:"
+OVERRIDES, RATED = f"{DRIFT}overrides", f"{DRIFT}rated"
 
 
 class ArmKind(StrEnum):
@@ -75,8 +78,20 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """Where taps write what people corrected, which personal data is taken out before, and how many rows at most."""
+
+    uri: str
+    entities: tuple[str, ...]
+    most: int
+
+
+@dataclass(frozen=True)
 class Split:
-    """How the requests for one public model are split. `weight`, `shadow`: percent; `patience`: s."""
+    """How the requests for one public model are split. `weight`, `shadow`: percent; `patience`: s.
+
+    `features`: taps tell what requests look like. `corrections`: None: they keep none.
+    """
 
     stable: Arm
     candidate: Arm | None = None
@@ -92,6 +107,8 @@ class Split:
     edges: tuple[Edge, ...] = ()
     quota: Quota = Quota()
     patience: float = 120.0
+    features: bool = False
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,12 @@ class Arms:
 
 def _split(split: Split) -> dict[str, Any]:
     told = asdict(split)
+    # What nobody asks for is not said, so that an upgrade of the operator writes no document again.
+    asked: dict[str, Any] = {"features": True} if split.features else {}
+    if split.corrections is not None:
+        asked["corrections"] = told["corrections"]
     return {
+        **asked,
         "stable": told["stable"],
         "candidate": told["candidate"],
         "keep": list(told["keep"]),
@@ -171,7 +193,13 @@ def _read_split(told: Mapping[str, Any]) -> Split:
         edges=tuple(Edge(**edge) for edge in told.get("edges") or ()),
         quota=Quota(**(told.get("quota") or {})),
         patience=float(told["patience"]),
+        features=told.get("features") is True,
+        corrections=_read_corrections(told["corrections"]) if told.get("corrections") else None,
     )
+
+
+def _read_corrections(told: Mapping[str, Any]) -> Corrections:
+    return Corrections(told["uri"], tuple(told["entities"]), int(told["most"]))
 
 
 def _read_arm(told: Mapping[str, Any]) -> Arm:

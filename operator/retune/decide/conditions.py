@@ -60,9 +60,9 @@ def moment(timestamp: str | None) -> datetime | None:
 
 
 # Reasons that are no news: nothing has happened yet, or all is as everybody expects.
-_QUIET = frozenset({"Valid", "AllFieldsSupported", "Starting", "Running"})
+_QUIET = frozenset({"Valid", "AllFieldsSupported", "Starting", "Running", "NotMeasured", "ChannelsFound"})
 # A False that is what the user wanted.
-_GOOD = frozenset({"RunSucceeded", "Suspended", "Paused", "HaltedByPerson"})
+_GOOD = frozenset({"RunSucceeded", "Suspended", "Paused", "HaltedByPerson", "NoDrift"})
 
 
 def events_of(old: Sequence[Condition], new: Sequence[Condition]) -> list[Event]:

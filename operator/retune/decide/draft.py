@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from retune.api import Attempt, FineTuneJobSpec, FineTuneJobStatus, FineTuneRunStatus, RunPhase
+from retune.api import Attempt, Condition, FineTuneJobSpec, FineTuneJobStatus, FineTuneRunStatus, RunPhase
 from retune.decide.actions import Action, DeleteChild, Event
 from retune.decide.conditions import Truth, events_of, keep_times, set_condition
 from retune.decide.cost import cost
@@ -22,6 +22,7 @@ class Draft(Generic[Facts, Status]):
     facts: Facts
     status: Status
     actions: list[Action] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     requeue: float | None = None
 
     def again_in(self, seconds: float) -> None:
@@ -49,9 +50,9 @@ class Draft(Generic[Facts, Status]):
 
     def finish(self) -> Sequence[Event]:
         """The chain has ended: transition times are those of the whole step; its events."""
-        before = self.facts.status.conditions
+        before: Sequence[Condition] = self.facts.status.conditions
         self.set(conditions=keep_times(before, self.status.conditions))
-        return events_of(before, self.status.conditions)
+        return [*self.events, *events_of(before, self.status.conditions)]
 
 
 @dataclass

@@ -4,19 +4,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus
+from retune.api import (
+    DriftBuiltin,
+    FineTuneJobSpec,
+    FineTuneJobStatus,
+    FineTuneRunSpec,
+    FineTuneRunStatus,
+)
 from retune.decide.ledger import Ledger
+from retune.decide.news.told import Telling
 from retune.decide.readings import Serving
+
+if TYPE_CHECKING:  # names of labels are imported from beside, by commands that must not wait for numpy
+    from retune.decide.drift.evidence import DriftEvidence
+    from retune.decide.drift.memory import Memory
 
 
 class Stage(StrEnum):
-    """Which of a run's three kinds of pods; the value is the label, and the trainer image's command."""
+    """Which kind of pod: three of a run, and a job's watch; the value is the label, and the trainer image's command."""
 
     PREFLIGHT = "preflight"
     TRAIN = "train"
     REPORT = "report"
+    WATCH = "watch"
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ class Policy:
     poll_every: float = 2.0  # s between two looks at the taps while a candidate meets its users
     evidence_every: int = 60  # s: evidence is written to the object at most this often, unless a state changes
     feedback_window: float = 600.0  # s after an answer in which people's overrides count
+    drift_every: float = 30.0  # s between two looks at a job's drift
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,57 @@ class Books:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How many examples there were at the last count: rows of the training set, and corrected answers beside it."""
+
+    train: int
+    corrections: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A Kubernetes Job of the stage watch: what it was asked for, and its pods."""
+
+    child: Child
+    count: bool
+    probe: bool
+    pods: tuple[Pod, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeptDrift:
+    """What is remembered of a job's drift.
+
+    Attributes:
+        uid: of the job.
+        memory: of the last look; None: what was written could not be read.
+        written: when that was last written down, or tried; seconds since the epoch.
+    """
+
+    uid: str
+    memory: "Memory | None"
+    written: float
+
+
+@dataclass(frozen=True)
+class WatchFacts:
+    """What was seen of the world that the model serves. None: nothing new at this look; what the status has, stays.
+
+    Attributes:
+        examples: the newest count.
+        sent: the job's watch pods that there are, in any order.
+        drift: what taps and Prometheus were asked for; what else is known of the job is added by the rule.
+        kept: of the looks before; None: there was none.
+    """
+
+    examples: Counted | None = None
+    sent: tuple[Sent, ...] = ()
+    drift: "DriftEvidence | None" = None
+    kept: KeptDrift | None = None
+
+
+@dataclass(frozen=True)
 class JobFacts:
     """Everything known of a FineTuneJob. `invalid`: why its spec could not be read by this operator."""
 
@@ -153,6 +217,8 @@ class JobFacts:
     invalid: str = ""
     books: Books = field(default_factory=Books)
     serving: Serving = field(default_factory=Serving)
+    watch: WatchFacts = field(default_factory=WatchFacts)
+    telling: Telling = field(default_factory=Telling)
 
 
 @dataclass(frozen=True)
@@ -160,7 +226,8 @@ class RunFacts:
     """Everything known of a FineTuneRun. `suspended`, `orphaned` and `job` (its status) come from its job.
 
     `paused`: it is only that the job is paused, neither suspended nor halted; `suspended` is true then, too.
-    `rollback`: value of the job's rollback annotation, "" if there is none.
+    `rollback`: value of the job's rollback annotation, "" if there is none. `signals`: drift that the job's triggers
+    ask for.
     """
 
     meta: Meta
@@ -174,6 +241,7 @@ class RunFacts:
     cancel: str = ""
     paused: bool = False
     rollback: str = ""
+    signals: frozenset[DriftBuiltin] = frozenset()
     children: tuple[Child, ...] = ()
     pods: tuple[Pod, ...] = ()
     progress: PodProgress | None = None

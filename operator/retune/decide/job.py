@@ -11,26 +11,32 @@ from retune.api import (
     PreviousModel,
     RunPhase,
     StableModel,
-    Trigger,
     TriggerKind,
     not_implemented,
 )
-from retune.decide.actions import CreateRun, DeleteRun, JobDecision, WriteLedger
+from retune.decide.actions import CreateRun, DeleteRun, JobDecision, RememberDrift, WriteLedger
 from retune.decide.booking import LEFTOVERS, booked, reserve
 from retune.decide.budget import LOOK, account, hold, planned
 from retune.decide.conditions import find
-from retune.decide.digest import model_digest
 from retune.decide.draft import JobDraft
+from retune.decide.drift_watch import looked
 from retune.decide.facts import JobFacts, RunFacts
 from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
-from retune.decide.naming import RETRY_ANNOTATION
+from retune.decide.news.rule import tell
 from retune.decide.reverting import base_changed, reverted
 from retune.decide.rollout.stages import ROLLOUT_PHASES
 from retune.decide.serving import served
 from retune.decide.settle import open_attempt
-from retune.decide.snapshot import Unresolvable, resolved
+from retune.decide.snapshot import Unresolvable
+from retune.decide.triggers.ahead import foresee
+from retune.decide.triggers.calendar import problem
+from retune.decide.triggers.due import due
+from retune.decide.triggers.recovery import recovered
+from retune.decide.triggers.started import followed, started
+from retune.decide.triggers.watched import watched
+from retune.decide.watching import look
 
 # What a run in flight waits for when its pods are not admitted.
 _WAITING_PHASES = frozenset({RunPhase.PENDING, RunPhase.PREFLIGHT, RunPhase.QUEUED})
@@ -48,10 +54,14 @@ def decide_job(facts: JobFacts) -> JobDecision:
     for rule in RULES:
         if rule(draft):
             break
+    foresee(draft)
     account(draft)
     if draft.ledger != facts.books.ledger:  # before a run that it pays for is created
         draft.actions.insert(0, WriteLedger(draft.ledger))
-    events = draft.finish()
+    # It cannot be refused, and what is refused of the rest must not make the job forget what it has seen.
+    draft.actions.sort(key=lambda action: not isinstance(action, RememberDrift))
+    given_up = tell(draft)
+    events = (*draft.finish(), *given_up)
     return JobDecision(draft.status, tuple(draft.actions), tuple(events), draft.requeue)
 
 
@@ -124,6 +134,11 @@ def valid(draft: JobDraft) -> bool:
     facts = draft.facts
     if facts.spec is None:
         draft.condition("Valid", "False", "InvalidSpec", facts.invalid)
+        return _nothing_starts(draft, "InvalidSpec")
+    schedule = draft.spec.triggers.schedule
+    never = problem(schedule) if schedule is not None else ""
+    if never:
+        draft.condition("Valid", "False", "InvalidSpec", never)
         return _nothing_starts(draft, "InvalidSpec")
     moved = base_changed(draft)
     if moved:
@@ -225,7 +240,7 @@ def _waits_for(run: RunFacts) -> Condition | None:
 
 
 def triggered(draft: JobDraft) -> bool:
-    """A run is due: the first one, a change of what makes the model, or a person's retry. It starts if it is paid."""
+    """A run is due, for a person, a change of the spec or by itself. It starts if it is paid."""
     trigger = due(draft)
     if trigger is None:
         return False
@@ -253,22 +268,6 @@ def triggered(draft: JobDraft) -> bool:
     return True
 
 
-def due(draft: JobDraft) -> Trigger | None:
-    """What makes a run due now, if anything does."""
-    last, latest = draft.status.latest_run, draft.latest
-    # Every run carries the annotation of its time: whatever started it, a retry asked for before it is done with it.
-    retry = draft.facts.meta.annotations.get(RETRY_ANNOTATION, "")[:256] or None  # as long as a Trigger's name may be
-    if last is None:
-        return Trigger(kind=TriggerKind.CREATED, name=retry)
-    if retry and retry != draft.status.retried:
-        return Trigger(kind=TriggerKind.RETRY, name=retry)
-    # Two specs are compared, not two stored digests: a new version may have new fields, and no model changes for that.
-    known = model_digest(latest.spec) if latest is not None else last.model_digest
-    if draft.spec.triggers.on_change and model_digest(resolved(draft.spec)) != known:
-        return Trigger(kind=TriggerKind.SPEC_CHANGED, name=retry)
-    return None
-
-
 def idle(draft: JobDraft) -> bool:
     """Nothing in flight, nothing due."""
     last = draft.status.latest_run
@@ -290,12 +289,18 @@ def idle(draft: JobDraft) -> bool:
 
 RULES: tuple[Callable[[JobDraft], bool], ...] = (
     deleted,
+    started,
     observed,
+    recovered,
     reverted,
     served,
+    looked,
     resumed,
     counted,
     valid,
+    followed,
+    watched,
+    look,
     pruned,
     in_flight,
     stopped,

@@ -26,7 +26,7 @@ JOB_UID_LABEL = "retune.dev/job-uid"
 SERVING_LABEL = "retune.dev/serving"
 SERVES_STABLE = "stable"  # its value
 KEPT_LABEL = "retune.dev/kept"
-KEPT_ARMS, KEPT_EVIDENCE = "arms", "evidence"  # its values
+KEPT_ARMS, KEPT_EVIDENCE, KEPT_DRIFT = "arms", "evidence", "drift"  # its values
 SERVING_DIGEST_ANNOTATION = "retune.dev/serving-digest"
 REFRESHED_ANNOTATION = "retune.dev/refreshed"
 LIMIT = 63  # a Job's name is a label value of its pods
@@ -71,3 +71,8 @@ def taps_name(job: str) -> str:
 def evidence_name(run: str) -> str:
     """The name of the ConfigMap with what a restart of the operator needs of a run's rollout."""
     return f"{run}-evidence"
+
+
+def drift_name(job: str) -> str:
+    """The name of the ConfigMap with what a restart of the operator needs of a job's drift."""
+    return f"{job}-drift"

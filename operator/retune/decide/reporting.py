@@ -1,6 +1,6 @@
 """After the end: one small pod writes the report. It changes nothing of the verdict, and two tries are enough."""
 
-from retune.api import Attempt, AttemptStage
+from retune.api import Attempt, AttemptStage, RolloutStatus, TrackingStatus
 from retune.decide.actions import CreateChild
 from retune.decide.attempts import MAX_ATTEMPTS
 from retune.decide.draft import RunDraft
@@ -10,7 +10,9 @@ from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 
 TRIES = 2
 PATIENCE = 3600  # s after the run's end in which a report is begun; a node that is lost may hold its pods for longer
-LONGEST_URI = 1024  # characters that the status can hold
+LONGEST_URI = LONGEST_TEXT = 1024  # characters that the status can hold
+# Of the rollout, the report gets what was counted, not how it was steered.
+_NOT_TOLD = set(RolloutStatus.model_fields) - {"evidence"}
 
 
 def report(draft: RunDraft) -> None:
@@ -41,9 +43,22 @@ def report(draft: RunDraft) -> None:
     close(draft, last, ended)
     uri = ended.result.get("reportUri")
     if ended.exit is Exit.SUCCEEDED and isinstance(uri, str) and 0 < len(uri) <= LONGEST_URI:
-        draft.set(report_uri=uri)
+        draft.set(report_uri=uri, tracking=_tracked(ended.result.get("tracking")))
     elif last.number < TRIES and not late:
         _start(draft, last.number + 1)
+
+
+def _tracked(said: object) -> TrackingStatus | None:
+    """Where the pod says that the run is tracked, or why it is not. Nothing in it can keep a report from counting."""
+    told = {place: _place(said.get(place)) for place in TrackingStatus.model_fields} if isinstance(said, dict) else {}
+    return TrackingStatus(**told) if any(told.values()) else None
+
+
+def _place(said: object) -> str | None:
+    if not isinstance(said, dict):
+        return None
+    parts = [part for key in ("url", "error") if isinstance(part := said.get(key), str) and part]
+    return "; ".join(parts)[:LONGEST_TEXT] or None
 
 
 def _start(draft: RunDraft, number: int) -> None:
@@ -55,6 +70,6 @@ def _start(draft: RunDraft, number: int) -> None:
 
 
 def _create(draft: RunDraft, attempt: Attempt) -> None:
-    told = draft.status.model_dump_json(by_alias=True, exclude_none=True, exclude={"rollout"})
+    told = draft.status.model_dump_json(by_alias=True, exclude_none=True, exclude={"rollout": _NOT_TOLD})
     draft.actions.append(CreateChild(Stage.REPORT, attempt.number, status=told))
     draft.again_in(15)

@@ -167,6 +167,8 @@ def _rest_as_it_was(draft: JobDraft, run: RunFacts | None) -> None:
             opt_out_header=s.opt_out_header,
             edges=s.edges,
             patience=s.patience,
+            features=s.features,
+            corrections=s.corrections,
         )
         for name, s in last.models.items()
     }

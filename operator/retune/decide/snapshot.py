@@ -55,6 +55,7 @@ def snapshot(facts: JobFacts, spec: FineTuneJobSpec, trigger: Trigger, number: i
         budget=spec.budget,
         serving=spec.serving,
         rollout=spec.rollout or (Rollout() if spec.serving is not None else None),
+        tracking=spec.tracking,
         stable=_stable(facts),
         prices=_prices(facts, spec),
         image=spec.training.image or policy.trainer_image,

@@ -15,6 +15,8 @@ import kopf
 from retune import __version__
 from retune.act.arms import Documents, Push
 from retune.act.carry_out import Hands, Serves
+from retune.act.channels import Channels
+from retune.act.notify import Job, Notifier
 from retune.act.serving import Own
 from retune.kube.bucket import TokenBucket
 from retune.kube.client import ApiError, Client, connect
@@ -22,17 +24,19 @@ from retune.kube.envelope import Signer
 from retune.main.handlers import JOB, RUN, Watches
 from retune.main.health import Endpoints
 from retune.main.lease import Leadership
-from retune.main.metrics import Metrics, Phases
+from retune.main.metrics import Jobs, Metrics, Phases
 from retune.main.queue import Key, Queue
 from retune.main.reconcile import Reconciler
 from retune.main.settings import Settings, options, settings
 from retune.observe.ask import Ask
 from retune.observe.cache import Caches
 from retune.observe.facts import ROLLOUT, Observer, Rollouts
+from retune.observe.features import Features
 from retune.observe.kept import Kept
 from retune.observe.ledgers import Ledgers
 from retune.observe.prometheus import Prometheus
 from retune.observe.resync import PAGE, SELECTORS, Resync
+from retune.observe.scalars import Scalars
 from retune.observe.taps import Taps
 
 log = logging.getLogger("retune")
@@ -88,6 +92,7 @@ class Operator:
         )
         self._metrics.leading.set_function(lambda: float(leadership.held()))
         Phases(self._metrics, self._caches.job_phases, self._caches.run_phases)
+        Jobs(self._metrics, self._caches, leadership.held)
         endpoints = Endpoints(self._unhealthy, self._not_ready, self._metrics.registry)
         await endpoints.start(self._settings.listen, self._settings.health_port, self._settings.metrics_port)
         try:
@@ -138,17 +143,23 @@ class Operator:
         resync = Resync(self._caches, client, namespaces, lambda resource, raw: self._gone(queue, resource, raw))
         counted = self._metrics.rollouts
         prometheus = Prometheus(self._settings.prometheus_url, session, counted)
-        rollouts = Rollouts(Taps(tap_session, counted), prometheus)
-        observer = Observer(self._caches, Ask(client, session), self._settings.policy, rollouts)
+        scalars = Scalars(prometheus)
+        rollouts = Rollouts(Taps(tap_session, counted), prometheus, Features(tap_session, counted), scalars)
+        channels = Channels(self._settings.channels)
+        notifier = Notifier(channels, self._metrics.notified, lambda job: self._news(queue, job))
+        observer = Observer(
+            self._caches, Ask(client, session), self._settings.policy, rollouts, telling=notifier.telling
+        )
         home = self._settings.lease_namespace
         ledgers, kept = Ledgers(self._caches, client, home), Kept(self._caches, client, namespaces)
-        hands = Hands(client, self._caches, home, self._serves(client, tap_session))
+        hands = Hands(client, self._caches, home, self._serves(client, tap_session), notifier)
         reconciler = Reconciler(queue, observer, hands, ledgers, self._metrics)
 
         tasks = {
             "watch": asyncio.create_task(self._watch(watches, client)),
             "lease": asyncio.create_task(leadership.hold()),
             "act": asyncio.create_task(self._act(leadership, resync, (ledgers, kept), queue, reconciler)),
+            "notify": asyncio.create_task(notifier.run()),
             "stop": asyncio.create_task(self._stop.wait()),
         }
         self._stuck = queue.stuck_for
@@ -162,7 +173,16 @@ class Operator:
             task.cancel()
         # A lost lease fences writes at once (Client asks `held`); what is awaited here is only the end of the tasks.
         await asyncio.wait(tasks.values(), timeout=STOP_TIMEOUT)
+        await scalars.close()
         await prometheus.close()
+
+    def _news(self, queue: Queue, job: Job | None) -> None:
+        """A job's news was told or given up; without one: a channel came or went, and concerns any job."""
+        if job is not None:
+            queue.add(Key(JOB, job.namespace, job.name))
+            return
+        for packed in self._caches.jobs.values():
+            queue.add(Key(JOB, packed.meta.namespace, packed.meta.name))
 
     def _gone(self, queue: Queue, resource: str, raw: Mapping[str, Any]) -> None:
         """The sweep has found that an object is no more."""
@@ -170,6 +190,8 @@ class Operator:
         kind = {"finetunejobs": JOB, "finetuneruns": RUN}.get(resource)
         if kind is not None:
             queue.add(Key(kind, raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        if kind == JOB:
+            self._caches.drifts.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         owner = raw["owner"]
         for run in self._caches.runs.values():
             if owner in (run.meta.place, f"{run.meta.namespace}/{run.owner}"):  # of a Job or pod, or of what serves

@@ -10,6 +10,7 @@ import kopf
 
 from retune.api import GROUP, VERSION
 from retune.decide.naming import JOB_LABEL, RUN_LABEL, SERVING_LABEL
+from retune.decide.watch import WATCH_LABEL
 from retune.main.queue import Key, Queue
 from retune.observe.cache import Cache, Caches
 
@@ -29,6 +30,9 @@ class Watches:
         kopf.on.event(GROUP, VERSION, "finetuneruns", registry=registry)(self._on_run)
         kopf.on.event("batch", "v1", "jobs", labels={RUN_LABEL: kopf.PRESENT}, registry=registry)(self._on_child)
         kopf.on.event("", "v1", "pods", labels={RUN_LABEL: kopf.PRESENT}, registry=registry)(self._on_pod)
+        watches = {WATCH_LABEL: kopf.PRESENT}
+        kopf.on.event("batch", "v1", "jobs", labels=watches, registry=registry)(self._on_watch)
+        kopf.on.event("", "v1", "pods", labels=watches, registry=registry)(self._on_watch_pod)
         serves = {SERVING_LABEL: kopf.PRESENT}
         kopf.on.event("", "v1", "pods", labels=serves, registry=registry)(self._on_server)
         kopf.on.event("apps", "v1", "deployments", labels=serves, registry=registry)(self._on_deployment)
@@ -38,6 +42,7 @@ class Watches:
         _take(event, self._caches.jobs, self._caches.job)
         if event["type"] == "DELETED":
             self._caches.arms(raw["metadata"]["namespace"], raw["metadata"]["name"], None)
+            self._caches.drifts.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         self._queue.add(Key(JOB, raw["metadata"]["namespace"], raw["metadata"]["name"]))
         for run in self._caches.runs.of(raw["metadata"]["uid"]):  # suspension concerns the run in flight
             if not run.ended:
@@ -58,6 +63,14 @@ class Watches:
         _take(event, self._caches.pods, self._caches.pod)
         self.concerns("", event["object"])
 
+    async def _on_watch(self, event: Raw, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
+        _take(event, self._caches.watchers, self._caches.watcher)
+        self.serves(event["object"])
+
+    async def _on_watch_pod(self, event: Raw, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
+        _take(event, self._caches.watch_pods, self._caches.watch_pod)
+        self.serves(event["object"])
+
     async def _on_server(self, event: Raw, **_: Any) -> None:  # noqa: ANN401 - kopf's keyword arguments
         _take(event, self._caches.servers, self._caches.server)
         self.serves(event["object"])
@@ -67,7 +80,7 @@ class Watches:
         self.serves(event["object"])
 
     def serves(self, raw: Raw) -> None:
-        """Enqueue the job that something serves for, and its run in flight."""
+        """Enqueue the job that something serves for or watches for, and its run in flight."""
         metadata = raw["metadata"]
         namespace, name = metadata.get("namespace", ""), (metadata.get("labels") or {}).get(JOB_LABEL, "")
         job = self._caches.jobs.get(namespace, name)

@@ -45,7 +45,14 @@ class RolloutMetrics(Collector):
         self.queries = Counter(
             "retune_prometheus_queries", "Queries sent to Prometheus, by result.", ["result"], registry=registry
         )
+        self.features = Counter(
+            "retune_feature_rows", "Rows of numbers that taps told of requests, for drift.", registry=registry
+        )
         registry.register(self)
+
+    def feature_rows(self, count: int) -> None:
+        """So many rows came."""
+        self.features.inc(count)
 
     def poll(self, *, ok: bool) -> None:
         """One tap that was asked."""

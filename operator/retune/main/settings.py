@@ -44,6 +44,8 @@ class Settings:
     poll_seconds: float
     feedback_window: float
     evidence_seconds: int
+    drift_seconds: float
+    channels: str
     log_level: str
 
     @property
@@ -62,6 +64,7 @@ class Settings:
             poll_every=self.poll_seconds,
             feedback_window=self.feedback_window,
             evidence_every=self.evidence_seconds,
+            drift_every=self.drift_seconds,
         )
 
     def lines(self) -> list[str]:
@@ -101,6 +104,8 @@ _OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
         60,
         "Seconds between two writes of a rollout's figures, unless a state changes.",
     ),
+    ("--drift-seconds", click.FloatRange(5, 90), 30.0, "Seconds between two looks at a job's drift."),
+    ("--channels", str, "", "Folder with a file of Apprise URLs for each channel that can be told; empty: none."),
     ("--log-level", click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), "INFO", "How much is logged."),
 )
 

@@ -4,12 +4,14 @@ import json
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from retune.api import TERMINAL_PHASES
 from retune.decide.arms import Arms
-from retune.decide.facts import Child, Meta, Pod
+from retune.decide.drift.memory import Memory
+from retune.decide.drift.watch import load
+from retune.decide.facts import Child, KeptDrift, Meta, Pod
 from retune.decide.naming import JOB_UID_LABEL, RUN_UID_LABEL
 from retune.decide.readings import ServingPod
 from retune.kube.envelope import Opener, Unopened
@@ -167,6 +169,8 @@ class Caches:
         ledgers: by namespace and job, (resourceVersion, JSON).
         documents: the arms documents, by namespace and job.
         memories: what is kept of the evidence of runs in flight, by namespace and run.
+        drifts: what is remembered of drift, by namespace and job.
+        watchers: Kubernetes Jobs of the stage watch, by their FineTuneJob; `watch_pods`: their pods.
         opener: tells an arms document of ours.
     """
 
@@ -180,6 +184,9 @@ class Caches:
     documents: dict[tuple[str, str], KeptArms]
     memories: dict[tuple[str, str], str]
     opener: Opener
+    drifts: dict[tuple[str, str], KeptDrift] = field(default_factory=dict)
+    watchers: Cache[projections.Watcher] = field(default_factory=Cache)
+    watch_pods: Cache[Pod] = field(default_factory=Cache)
 
     def job_phases(self) -> Counter[str]:
         """FineTuneJobs by phase."""
@@ -215,6 +222,16 @@ class Caches:
         if projections.ours(raw):
             self.pods.put(raw, projections.pod(raw), _run(raw))
 
+    def watcher(self, raw: Raw) -> None:
+        """Take in a Kubernetes Job of the stage watch."""
+        if projections.watches(raw):
+            self.watchers.put(raw, projections.watcher(raw), _job(raw))
+
+    def watch_pod(self, raw: Raw) -> None:
+        """Take in a pod of the stage watch."""
+        if projections.watch_pod(raw):
+            self.watch_pods.put(raw, projections.pod(raw), projections.owner_place(raw))
+
     def server(self, raw: Raw) -> None:
         """Take in a pod that serves."""
         if projections.serves(raw):
@@ -244,6 +261,18 @@ class Caches:
             self.memories.pop((namespace, run), None)
         else:
             self.memories[namespace, run] = str((raw.get("data") or {}).get("evidence.json", ""))
+
+    def drift(self, job: Meta, raw: Raw) -> None:
+        """Take in the ConfigMap of a job's drift, as it is found at the start."""
+        memory = load(str((raw.get("data") or {}).get("drift.json", "")))
+        written = memory.at if memory is not None else 0.0
+        self.drifts[job.namespace, job.name] = KeptDrift(job.uid, memory, written)
+
+    def drift_seen(self, job: Meta, memory: Memory, written: float | None) -> None:
+        """Remember a look. `written`: when it was written down, seconds since the epoch; None: it was not."""
+        known = self.drifts.get((job.namespace, job.name))
+        before = known.written if known is not None and known.uid == job.uid else 0.0
+        self.drifts[job.namespace, job.name] = KeptDrift(job.uid, memory, before if written is None else written)
 
     def ledger(self, namespace: str, job: str, raw: Raw | None) -> None:
         """Take in the ConfigMap of a job's ledger; None if there is none."""

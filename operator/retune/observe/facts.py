@@ -1,21 +1,35 @@
 """Gathers the facts about one key: from the caches, and from those who are asked (pods, taps, Prometheus)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from retune.api import FineTuneJobSpec, FineTuneJobStatus, FineTuneRunSpec, FineTuneRunStatus, RunPhase
-from retune.decide.facts import Books, Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts
+from retune.api import (
+    DriftBuiltin,
+    FineTuneJobSpec,
+    FineTuneJobStatus,
+    FineTuneRunSpec,
+    FineTuneRunStatus,
+    RunPhase,
+)
+from retune.decide.drift.evidence import DriftEvidence, QueryReading
+from retune.decide.drift.watch import cursors
+from retune.decide.drift_watch import due
+from retune.decide.facts import Books, Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts, Sent, WatchFacts
 from retune.decide.ledger import Ledger, read
 from retune.decide.naming import CANCEL_ANNOTATION, HALT_ANNOTATION, PAUSE_ANNOTATION, ROLLBACK_ANNOTATION
+from retune.decide.news.told import Telling
 from retune.decide.readings import Serving
+from retune.decide.watch import newest_count
 from retune.observe.cache import Caches, Packed
+from retune.observe.features import Features, Prompts
 from retune.observe.prometheus import Prometheus
-from retune.observe.taps import NOTHING, Heard, Taps
+from retune.observe.scalars import Scalars
+from retune.observe.taps import NOTHING, OVERLAP, Heard, Taps
 
 ROLLOUT = frozenset({RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING})
 
@@ -35,17 +49,30 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Rollouts:
-    """Who is asked while a job serves."""
+    """Who is asked while a job serves; the last two for its drift (None: nobody is)."""
 
     taps: Taps
     prometheus: Prometheus
+    features: Features | None = None
+    scalars: Scalars | None = None
 
 
 class Observer:
-    """Facts on demand. Without `rollouts` nobody is asked about what serves."""
+    """Facts on demand. Without `rollouts` nobody is asked about what serves.
 
-    def __init__(self, caches: Caches, asked: Asked, policy: Policy, rollouts: Rollouts | None = None) -> None:
+    `telling`: what is known of channels and of a job's news on them, by the job's uid.
+    """
+
+    def __init__(
+        self,
+        caches: Caches,
+        asked: Asked,
+        policy: Policy,
+        rollouts: Rollouts | None = None,
+        telling: Callable[[str], Telling] = lambda _: Telling(),
+    ) -> None:
         self._caches, self._asked, self._policy, self._rollouts = caches, asked, policy, rollouts
+        self._telling = telling
 
     def job(self, namespace: str, name: str) -> JobFacts | None:
         """The facts about a FineTuneJob; None if there is none of that name."""
@@ -62,16 +89,58 @@ class Observer:
         runs = tuple(self._run(run, now, owner) for run in self._caches.runs.of(found.meta.uid))
         books = self._books(namespace, name, {run.meta.name for run in runs}, now)
         serving = self._serving(found.meta)
-        return JobFacts(found.meta, spec, owner.status, runs, self._policy, now, invalid, books, serving)
+        telling = self._telling(found.meta.uid)
+        watch = self._watch(found.meta)
+        return JobFacts(
+            found.meta, spec, owner.status, runs, self._policy, now, invalid, books, serving, watch, telling
+        )
 
     async def heard(self, facts: JobFacts) -> JobFacts:
-        """The facts about a job that serves, with what its taps say."""
-        if self._rollouts is None or not facts.serving.deployed:
+        """The facts about a job, with what its taps say, and, as often as it is looked at, what is said of drift."""
+        if self._rollouts is None:
             return facts
+        seen = facts.serving
         told = facts.spec.serving.model_name if facts.spec is not None and facts.spec.serving is not None else None
-        model = _model(facts.serving, told or facts.meta.name)
-        said = await self._rollouts.taps.read(facts.meta.place, model, facts.serving.pods, _generation(facts.serving))
-        return replace(facts, serving=replace(facts.serving, taps=said.taps, silent=said.silent))
+        model = _model(seen, told or facts.meta.name)
+        kept, at = facts.watch.kept, facts.now.timestamp()
+        last = kept.memory if kept is not None else None
+        looks = facts.spec is not None and facts.spec.triggers.drift and due(at, last, self._policy.drift_every)
+        windows = "none"
+        if looks:  # what was heard since then is asked for again; after a longer time, all that there is
+            windows = "new" if last is not None and 0 <= at - last.at < OVERLAP / 2 else "all"
+        said, drift = await asyncio.gather(
+            self._rollouts.taps.read(facts.meta.place, model, seen.pods, _generation(seen), windows=windows)
+            if seen.deployed
+            else _nothing(),
+            self._drift(facts, model, cursors(last)) if looks else _no_look(),
+        )
+        watch = replace(facts.watch, drift=drift)
+        return replace(facts, serving=replace(seen, taps=said.taps, silent=said.silent), watch=watch)
+
+    async def _drift(self, facts: JobFacts, model: str, known: Mapping[str, int]) -> DriftEvidence:
+        """What requests look like, and what the user's own queries say; what taps count comes with their state."""
+        assert self._rollouts is not None  # noqa: S101 - `heard` has seen both
+        assert facts.spec is not None  # noqa: S101
+        triggers, asked = facts.spec.triggers.drift, self._rollouts
+        prompts = any(trigger.builtin is DriftBuiltin.PROMPT_DRIFT for trigger in triggers)
+        queries = {trigger.name: trigger.query for trigger in triggers if trigger.query is not None}
+        told, said = await asyncio.gather(
+            asked.features.read(model, facts.serving.pods, known)
+            if asked.features is not None and prompts and facts.serving.deployed
+            else _no_prompts(),
+            asked.scalars.read(queries) if asked.scalars is not None else _no_queries(),
+        )
+        return DriftEvidence(rows=told.rows, version=told.version, queries=said)
+
+    def _watch(self, job: Meta) -> WatchFacts:
+        """What the caches know of a job's watch pods, and of its drift so far."""
+        sent = tuple(
+            Sent(each.child, each.count, each.probe, self._caches.watch_pods.of(f"{job.namespace}/{each.child.uid}"))
+            for each in self._caches.watchers.of(job.place)
+        )
+        kept = self._caches.drifts.get((job.namespace, job.name))
+        of_it = kept if kept is not None and kept.uid == job.uid else None
+        return WatchFacts(newest_count(sent), sent, kept=of_it)
 
     def estate(self, namespace: str, name: str) -> tuple[Books, datetime]:
         """The ledger of a job that is gone, and the time."""
@@ -170,6 +239,7 @@ class Observer:
             suspended=owner is not None and owner.suspended,
             paused=owner is not None and owner.paused,
             rollback=owner.rollback if owner is not None else "",
+            signals=owner.signals if owner is not None else frozenset(),
             orphaned=owner is None or owner.deleting,
             job=owner.status if owner is not None else FineTuneJobStatus(),
             cancel=_cancel(found.meta),
@@ -198,6 +268,18 @@ async def _nothing() -> Heard:
     return NOTHING
 
 
+async def _no_look() -> DriftEvidence | None:
+    return None
+
+
+async def _no_prompts() -> Prompts:
+    return Prompts()
+
+
+async def _no_queries() -> dict[str, QueryReading]:
+    return {}
+
+
 def _cancel(meta: Meta) -> str:
     if CANCEL_ANNOTATION not in meta.annotations:
         return ""
@@ -212,6 +294,7 @@ class _Owner:
     paused: bool
     rollback: str
     deleting: bool
+    signals: frozenset[DriftBuiltin]
     status: FineTuneJobStatus
 
 
@@ -224,8 +307,16 @@ def _owner(job: Packed, content: Mapping[str, Any]) -> _Owner:
         paused=paused and not stopped,
         rollback=job.meta.annotations.get(ROLLBACK_ANNOTATION, "")[:1024],
         deleting=job.meta.deleting,
+        signals=_signals(content["spec"]),
         status=FineTuneJobStatus.model_validate(content["status"]),
     )
+
+
+def _signals(spec: Mapping[str, Any]) -> frozenset[DriftBuiltin]:
+    """Drift that triggers ask for; a builtin of a newer version is none."""
+    known = {builtin.value: builtin for builtin in DriftBuiltin}
+    asked = ((trigger or {}).get("builtin") for trigger in (spec.get("triggers") or {}).get("drift") or [])
+    return frozenset(known[builtin] for builtin in asked if builtin in known)
 
 
 def _now() -> datetime:

@@ -1,13 +1,29 @@
-"""Reads arms documents and evidence, which lie beside their jobs and runs: all when it begins to lead."""
+"""Reads arms documents, evidence and what is remembered of drift, all when it begins to lead.
 
-from retune.decide.naming import JOB_LABEL, KEPT_ARMS, KEPT_EVIDENCE, KEPT_LABEL, RUN_LABEL, arms_name, evidence_name
+They lie beside their jobs and runs.
+"""
+
+from retune.decide.naming import (
+    JOB_LABEL,
+    KEPT_ARMS,
+    KEPT_DRIFT,
+    KEPT_EVIDENCE,
+    KEPT_LABEL,
+    RUN_LABEL,
+    arms_name,
+    drift_name,
+    evidence_name,
+)
 from retune.kube.client import Client
 from retune.observe.cache import Caches, Raw
 from retune.observe.resync import PAGE
 
+FEW = "10"  # in a page: what is remembered of drift may be a megabyte for each job
+_LISTS = ((f"{KEPT_LABEL} in ({KEPT_ARMS},{KEPT_EVIDENCE})", PAGE), (f"{KEPT_LABEL}={KEPT_DRIFT}", FEW))
+
 
 class Kept:
-    """Fills `caches.documents` and `caches.memories`. They are not watched: only the leader writes them.
+    """Fills `caches.documents`, `memories` and `drifts`. They are not watched: only the leader writes them.
 
     Args:
         caches: where they go.
@@ -25,14 +41,15 @@ class Kept:
             ApiError: a list could not be had.
         """
         for namespace in self._namespaces:
-            query = {"limit": PAGE, "labelSelector": f"{KEPT_LABEL} in ({KEPT_ARMS},{KEPT_EVIDENCE})"}
-            while True:
-                page = await self._client.list_page("configmaps", namespace, query)
-                for raw in page.get("items") or []:
-                    self._take(raw)
-                if not page["metadata"].get("continue"):
-                    break
-                query["continue"] = page["metadata"]["continue"]
+            for selector, limit in _LISTS:
+                query = {"limit": limit, "labelSelector": selector}
+                while True:
+                    page = await self._client.list_page("configmaps", namespace, query)
+                    for raw in page.get("items") or []:
+                        self._take(raw)
+                    if not page["metadata"].get("continue"):
+                        break
+                    query["continue"] = page["metadata"]["continue"]
 
     def _take(self, raw: Raw) -> None:
         metadata = raw["metadata"]
@@ -42,5 +59,7 @@ class Kept:
         its_job, its_run = self._caches.jobs.get(namespace, job), self._caches.runs.get(namespace, run)
         if its_job is not None and its_job.meta.uid in controllers and name == arms_name(job):
             self._caches.arms(namespace, job, raw)
+        elif its_job is not None and its_job.meta.uid in controllers and name == drift_name(job):
+            self._caches.drift(its_job.meta, raw)
         elif its_run is not None and its_run.meta.uid in controllers and name == evidence_name(run):
             self._caches.evidence(namespace, run, raw)

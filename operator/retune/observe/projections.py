@@ -19,6 +19,7 @@ from retune.decide.naming import (
     STAGE_LABEL,
 )
 from retune.decide.readings import ServingPod
+from retune.decide.watch import BOTH, COUNT, PROBE, WATCH_LABEL
 
 Raw = Mapping[str, Any]
 
@@ -89,6 +90,43 @@ def pod(raw: Raw) -> Pod:
         running_since=moment((state.get("running") or {}).get("startedAt")),
         termination=_termination(state.get("terminated")),
     )
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """A Kubernetes Job of the stage watch, and what it was asked for."""
+
+    child: Child
+    count: bool
+    probe: bool
+
+
+def watches(raw: Raw) -> bool:
+    """Whether a Job is a watch of a FineTuneJob: its labels, and that job as its controller."""
+    return _watch_labels(raw) and _controller(raw).get("uid") == raw["metadata"]["labels"][JOB_UID_LABEL]
+
+
+def watch_pod(raw: Raw) -> bool:
+    """Whether a pod is that of a watch: anybody can write the labels, but a Job must have made it."""
+    return _watch_labels(raw) and _controller(raw).get("kind") == "Job"
+
+
+def watcher(raw: Raw) -> Watcher:
+    """A Kubernetes Job of the stage watch."""
+    asked = raw["metadata"]["labels"][WATCH_LABEL]
+    return Watcher(child(raw), count=asked in (COUNT, BOTH), probe=asked in (PROBE, BOTH))
+
+
+def owner_place(raw: Raw) -> str:
+    """Namespace and uid of an object's controller."""
+    return f"{raw['metadata'].get('namespace', '')}/{_controller(raw).get('uid', '')}"
+
+
+def _watch_labels(raw: Raw) -> bool:
+    labels = raw["metadata"].get("labels") or {}
+    attempt = labels.get(ATTEMPT_LABEL, "")
+    told = labels.get(STAGE_LABEL) == Stage.WATCH.value and attempt.isascii() and attempt.isdigit()
+    return told and labels.get(WATCH_LABEL) in (COUNT, PROBE, BOTH) and bool(labels.get(JOB_UID_LABEL))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Asks Prometheus for the stop-losses' own queries: one poller for all runs, bounded, and never waited for long.
 
+Those of drift triggers go through it, too (`scalars`).
+
 `$arm` is put in as data. All queries of a stop-loss are evaluated at the same instant, so that both arms and both
 counters speak of the same time; the instant is a multiple of `EVERY`, so that whoever asks in the same slot shares one
 answer.
@@ -86,7 +88,7 @@ class Prometheus:
     def __init__(
         self, url: str, session: aiohttp.ClientSession, counted: Queried, clock: Callable[[], float] = time.time
     ) -> None:
-        self._url, self._session, self._counted, self._clock = url.rstrip("/"), session, counted, clock
+        self.url, self._session, self.counted, self._clock = url.rstrip("/"), session, counted, clock
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._entries: dict[tuple[str, str], _Entry] = {}
 
@@ -95,7 +97,7 @@ class Prometheus:
         own = [(s.name, (s.bad, s.total)) for s in stop_losses if s.bad is not None and s.total is not None]
         if not own:
             return ()
-        if not self._url:
+        if not self.url:
             missing = (
                 f"{DOWN}: spec.rollout.stopLoss has queries of its own, and the operator knows no Prometheus: an "
                 "administrator sets the value prometheus.url"
@@ -157,33 +159,50 @@ class Prometheus:
         try:
             value = await self._fresh(query, at)
         except Unanswered as error:
-            self._counted.query(str(error).partition(":")[0])
+            self.counted.query(str(error).partition(":")[0])
             raise
-        self._counted.query("absent" if value is None else "ok")
+        self.counted.query("absent" if value is None else "ok")
         return value
 
     async def _fresh(self, query: str, at: float) -> float | None:
-        value = await self._instant(query, at, {"lookback_delta": f"{LOOKBACK}s"})
-        if value is None and await self._instant(query, at, {}) is not None:
-            raise Unanswered(f"{INVALID}: {_short(query)} has had no new sample for {LOOKBACK} s")
+        value = await self._counter(query, at, {"lookback_delta": f"{LOOKBACK}s"})
+        if value is None and await self._counter(query, at, {}) is not None:
+            raise Unanswered(f"{INVALID}: {short(query)} has had no new sample for {LOOKBACK} s")
         return value
 
-    async def _instant(self, query: str, at: float, more: dict[str, str]) -> float | None:
-        form = {"query": query, "time": f"{at:.3f}", "timeout": f"{TIMEOUT:g}s", **more}
+    async def _counter(self, query: str, at: float, more: dict[str, str]) -> float | None:
         async with self._turn:
-            try:
-                async with self._session.post(
-                    f"{self._url}/api/v1/query",
-                    data=form,
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-                    allow_redirects=False,
-                ) as response:
-                    body = await _bounded(response)
-            except TimeoutError:
-                raise Unanswered(f"{DOWN}: Prometheus has not answered within {TIMEOUT:g} s") from None
-            except (aiohttp.ClientError, OSError) as error:
-                raise Unanswered(f"{DOWN}: Prometheus cannot be reached ({type(error).__name__})") from None
-        return _read(query, response.status, body)
+            value = await self.instant(query, at, more)
+        if value is not None and (not math.isfinite(value) or value < 0):
+            raise Unanswered(f"{INVALID}: {short(query)} is {value}, which no counter is")
+        return value
+
+    async def instant(self, query: str, at: float, more: dict[str, str], *, scalar: bool = False) -> float | None:
+        """The one value of a query at an instant; None: there is no series.
+
+        Args:
+            query: PromQL.
+            at: seconds since the epoch.
+            more: parameters beside.
+            scalar: whether the result may also be a scalar, not only the one sample of a series.
+
+        Raises:
+            Unanswered: there is no value, for another reason.
+        """
+        form = {"query": query, "time": f"{at:.3f}", "timeout": f"{TIMEOUT:g}s", **more}
+        try:
+            async with self._session.post(
+                f"{self.url}/api/v1/query",
+                data=form,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                allow_redirects=False,
+            ) as response:
+                body = await _bounded(response)
+        except TimeoutError:
+            raise Unanswered(f"{DOWN}: Prometheus has not answered within {TIMEOUT:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unanswered(f"{DOWN}: Prometheus cannot be reached ({type(error).__name__})") from None
+        return _read(query, response.status, body, scalar=scalar)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -195,8 +214,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _read(query: str, status: int, body: bytes) -> float | None:
-    """The one value in an answer; None if there is no series.
+def _read(query: str, status: int, body: bytes, *, scalar: bool) -> float | None:
+    """The one value in an answer; None if there is no series. `scalar`: the result may be one.
 
     Raises:
         Unanswered: there is none, or it is of no use.
@@ -207,26 +226,24 @@ def _read(query: str, status: int, body: bytes) -> float | None:
     except (ValueError, AttributeError):
         raise Unanswered(f"{DOWN}: Prometheus answered {status} and no JSON") from None
     if status in (400, 422) and kind in ("bad_data", "execution"):
-        raise Unanswered(f"{INVALID}: Prometheus refuses {_short(query)}: {str(told.get('error', ''))[:200]}")
+        raise Unanswered(f"{INVALID}: Prometheus refuses {short(query)}: {str(told.get('error', ''))[:200]}")
     if status != 200 or told.get("status") != "success":
         raise Unanswered(f"{DOWN}: Prometheus answered {status} {kind}".rstrip())
     try:
-        if told["data"]["resultType"] != "vector":
-            raise Unanswered(
-                f"{INVALID}: {_short(query)} gives a {told['data']['resultType']}; it must select a series"
-            )
-        samples = told["data"]["result"]
+        kind, samples = told["data"]["resultType"], told["data"]["result"]
+        if scalar and kind == "scalar":
+            return float(samples[1])
+        if kind != "vector":
+            raise Unanswered(f"{INVALID}: {short(query)} gives a {str(kind)[:32]}; it must select a series")
         if not samples:
             return None
         if len(samples) > 1:
-            raise Unanswered(f"{INVALID}: {_short(query)} gives {len(samples)} series; sum() them into one")
-        value = float(samples[0]["value"][1])
+            raise Unanswered(f"{INVALID}: {short(query)} gives {len(samples)} series; sum() them into one")
+        return float(samples[0]["value"][1])
     except (KeyError, TypeError, ValueError, IndexError):
         raise Unanswered(f"{DOWN}: Prometheus answered something that is no result of a query") from None
-    if not math.isfinite(value) or value < 0:
-        raise Unanswered(f"{INVALID}: {_short(query)} is {value}, which no counter is")
-    return value
 
 
-def _short(query: str) -> str:
+def short(query: str) -> str:
+    """A query as messages quote it."""
     return repr(query if len(query) <= 120 else query[:117] + "...")

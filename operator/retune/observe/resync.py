@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from retune.decide.naming import MANAGED_BY_US, MANAGED_LABEL, RUN_LABEL, SERVING_LABEL
+from retune.decide.naming import MANAGED_BY_US, MANAGED_LABEL, SERVING_LABEL
 from retune.kube.client import Client
 from retune.observe.cache import Cache, Caches, Raw
-from retune.observe.projections import deploys, ours, serves
+from retune.observe.projections import deploys, ours, serves, watch_pod, watches
 
 PAGE = "500"
-# One for each resource: pods are those of runs and those that serve.
-SELECTORS = {"jobs": RUN_LABEL, "pods": f"{MANAGED_LABEL}={MANAGED_BY_US}", "deployments": SERVING_LABEL}
+# One for each resource: Jobs and pods are those of runs, of watches, and those that serve.
+_OURS = f"{MANAGED_LABEL}={MANAGED_BY_US}"
+SELECTORS = {"jobs": _OURS, "pods": _OURS, "deployments": SERVING_LABEL}
 
 
 class Resync:
@@ -27,13 +29,16 @@ class Resync:
         self, caches: Caches, client: Client, namespaces: tuple[str, ...], gone: Callable[[str, Raw], None]
     ) -> None:
         self._client, self._namespaces, self._gone = client, namespaces, gone
-        # Read-only use: variance does not matter.
-        self._caches: dict[str, list[tuple[Cache[object], Callable[[Raw], bool]]]] = {
-            "finetunejobs": [(caches.jobs, _any)],  # type: ignore[list-item]
-            "finetuneruns": [(caches.runs, _any)],  # type: ignore[list-item]
-            "jobs": [(caches.children, ours)],  # type: ignore[list-item]
-            "pods": [(caches.pods, ours), (caches.servers, serves)],  # type: ignore[list-item]
-            "deployments": [(caches.deployments, deploys)],  # type: ignore[list-item]
+        self._caches: dict[str, list[tuple[Cache[Any], Callable[[Raw], bool]]]] = {
+            "finetunejobs": [(caches.jobs, _any)],
+            "finetuneruns": [(caches.runs, _any)],
+            "jobs": [(caches.children, ours), (caches.watchers, watches)],
+            "pods": [
+                (caches.pods, ours),
+                (caches.servers, serves),
+                (caches.watch_pods, watch_pod),
+            ],
+            "deployments": [(caches.deployments, deploys)],
         }
 
     async def complete(self) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from retune.decide.arms import DRIFT
 from retune.decide.readings import BUCKETS, ArmState, Series, ServingPod, ShadowCount, TapReading
 
 ARMS = ("stable", "canary")
@@ -136,7 +137,8 @@ def _series(said: object) -> list[Series]:
                 bad, total = _counts(told.get("bad"), f"{place}.bad"), _counts(told.get("total"), f"{place}.total")
                 if any(b > t for b, t in zip(bad, total, strict=True)):
                     raise ValueError(f"{place}: more bad ones than all together")
-                found.append(Series(metric, arm, stratum, bad, total))
+                if not metric.startswith(DRIFT):  # told by its windows; of a candidate it says nothing
+                    found.append(Series(metric, arm, stratum, bad, total))
     return found
 
 

@@ -103,6 +103,28 @@ def test_notification_events_by_either_key(key: str) -> None:
     assert notification.model_dump(mode="json", by_alias=True) == {"channel": "slack", "on": ["Halted"]}
 
 
+def test_what_the_loop_keeps_of_a_job_survives_writing_and_reading() -> None:
+    told = {
+        "calendar": {"of": "0 3 * * 1 Europe/Berlin", "since": "2026-03-01T12:00:00Z"},
+        "examples": {"counted": 10_000, "corrections": 20, "trained": 9_500, "at": "2026-03-01T12:00:00Z"},
+        "started": ["2026-03-01T12:00:00Z", "2026-03-02T12:00:00Z"],
+        "recovery": {
+            "run": "triage-2-7f2a",
+            "noticedAt": "2026-03-01T12:00:00Z",
+            "promotedAt": "2026-03-01T15:00:00Z",
+            "seconds": 10_800,
+            "cost": "7.75",
+        },
+        "drift": [
+            {"name": "mix", "state": "Firing", "threshold": 0.2, "eValue": 812.5, "message": "the betting detector"}
+        ],
+        "told": ["uid/Promoted/2"],
+    }
+    status = FineTuneJobStatus.model_validate(told)
+    assert status.drift[0].e_value == 812.5
+    assert status.model_dump(mode="json", by_alias=True, exclude_defaults=True) == told
+
+
 def test_times_are_written_in_utc_and_whole_seconds() -> None:
     moment = datetime(2027, 1, 1, 1, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=1)))
     condition = Condition(type="Ready", status="True", reason="Serves", last_transition_time=moment)

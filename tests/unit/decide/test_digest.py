@@ -38,6 +38,7 @@ SAME: dict[str, dict[str, Any]] = {
     "who pays": {"budget": {"total": "10", "currency": "EUR"}},
     "history, triggers, suspension": {"history": {"succeeded": 1}, "triggers": {"cooldown": "1h"}, "suspend": True},
     "serving": {"serving": {}},
+    "where it is tracked": {"tracking": {"wandb": {"project": "other"}}},
 }
 
 

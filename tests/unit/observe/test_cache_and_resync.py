@@ -153,7 +153,7 @@ def test_only_the_namespaces_served_are_looked_at_and_only_our_jobs_and_pods() -
     assert selectors == {
         "finetunejobs": None,
         "finetuneruns": None,
-        "jobs": "retune.dev/run",
+        "jobs": "app.kubernetes.io/managed-by=retune",
         "pods": "app.kubernetes.io/managed-by=retune",
         "deployments": "retune.dev/serving",
     }

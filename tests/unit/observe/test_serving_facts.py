@@ -217,7 +217,7 @@ def test_a_new_leader_knows_what_the_last_one_told_the_taps_and_had_counted() ->
     assert facts.serving.arms is not None
     assert (facts.serving.arms.generation, facts.serving.memory) == (7, "{}")
     assert len(known.memories) == 1
-    assert {q for _, q in lists.queries} == {"retune.dev/kept in (arms,evidence)"}
+    assert {q for _, q in lists.queries} == {"retune.dev/kept in (arms,evidence)", "retune.dev/kept=drift"}
 
 
 @pytest.mark.parametrize("raw", [configmap(OTHER.sealed(arms(generation=7))), configmap("x"), configmap("", uid="no")])

@@ -6,9 +6,10 @@ import json
 
 from tests.unit.tap.running import CANDIDATE, KEY, STABLE, Running
 
-from retune.decide.arms import Arm, ArmKind, Arms, Edge, Pilot, Quota, Split, Stage
+from retune.decide.arms import Arm, ArmKind, Arms, Corrections, Edge, Pilot, Quota, Split, Stage
 from retune.decide.readings import ServingPod
 from retune.kube.envelope import Signer
+from retune.observe.features import read_features
 from retune.observe.tap_state import read_state
 
 POD = ServingPod("triage-0", "pod-uid", "127.0.0.1", ready=True)
@@ -81,6 +82,30 @@ async def test_what_users_did_arrives_at_the_operator(running):
     assert found.routed["3:1"] == (errors["stable"], errors["canary"])
     assert found.p95["firstToken"] >= 0
     assert sum(total for _, _, total in found.windows["errors"]) == errors["stable"]
+
+
+async def test_the_tap_does_for_drift_and_corrections_what_the_operator_signed(running):
+    edges = (Edge("drift:overrides", "Overrides", window=600.0), Edge("drift:rated", "Rated", window=600.0))
+    kept = Corrections("s3://models/support/triage/corrections/", ("PERSON",), 300)
+    await told(running, edges=edges, features=True, corrections=kept)
+    plan = running.tap.models["triage"].plan
+    assert plan.features
+    assert (plan.corrections.uri, plan.corrections.entities, plan.corrections.most) == (kept.uri, kept.entities, 300)
+    reply = await running.ask(running.user_of("stable"))
+    said = {"id": reply.headers["x-retune-id"], "thumbs": "down"}
+    async with running.http.post(f"{running.users}/v1/feedback", json=said) as taken:
+        assert taken.status == 202
+    running.later(620)
+    running.later(15)
+    found = await reading(running)
+    assert {edge: [tuple(counts) for _, *counts in rows] for edge, rows in found.windows.items()} == {
+        "drift:overrides": [(0, 1)],
+        "drift:rated": [(1, 1)],
+    }
+    assert found.series == (), "no stop-loss is fed with them"
+    async with running.http.get(f"{running.cluster}/v1/features?model=triage&since=0") as reply:
+        rows = read_features(await reply.read(), POD.uid, 0, 512).rows
+    assert [row.pod for row in rows] == [POD.uid]
 
 
 async def test_a_tap_that_has_no_candidate_is_read_too(running):

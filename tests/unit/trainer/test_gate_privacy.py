@@ -16,7 +16,8 @@ from tests.unit.trainer.fakes import run_config
 from tests.unit.trainer.measured import OFF, classes, lines, of
 
 from retune_stores.errors import InputError
-from retune_trainer.measuring import persons, privacy
+from retune_stores.privacy import persons
+from retune_trainer.measuring import privacy
 from retune_trainer.measuring.privacy import Finder
 
 GATES = {"data": OFF, "leakage": OFF}

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from retune_trainer.addresses import ForbiddenAddressError
 from retune_trainer.baseline import outbound
 from retune_trainer.baseline.endpoint import Endpoint
 from retune_trainer.baseline.prompt import Conversation
@@ -55,12 +56,12 @@ def wait_of(retry_after: str | None, attempt: int, longest: float) -> float:
 
 async def ask(
     endpoint: Endpoint,
-    conversations: Sequence[Conversation],
+    conversations: Sequence[Conversation | str],
     max_tokens: int,
     patience: Patience,
     resolve: outbound.Resolve = outbound.look_up,
 ) -> list[Reply | Failure]:
-    """The answer to each conversation, in their order, at temperature 0.
+    """The answer to each conversation, or to a prompt as it is, in their order, at temperature 0.
 
     Raises:
         InputError: the endpoint is none, rejects the key, lies at a forbidden address, or refuses too many questions.
@@ -97,7 +98,7 @@ class _Asking:
         self._failed = 0
         self.found: dict[int, Reply | Failure] = {}
 
-    async def one(self, conversation: Conversation) -> Reply | Failure:
+    async def one(self, conversation: Conversation | str) -> Reply | Failure:
         """Ask until there is an answer or no hope, and count those without.
 
         Raises:
@@ -111,7 +112,7 @@ class _Asking:
                 raise self._endpoint.unreachable(problem) if found.passing else self._endpoint.invalid(problem)
         return found
 
-    async def _answer(self, conversation: Conversation) -> Reply | Failure:
+    async def _answer(self, conversation: Conversation | str) -> Reply | Failure:
         patience = self._patience
         problem = ""
         for attempt in range(patience.tries):
@@ -124,30 +125,30 @@ class _Asking:
             except httpx.TransportError as error:
                 cause = self._endpoint.excerpt(str(error))
                 problem = f"could not be reached ({type(error).__name__}: {cause})"
-            except outbound.ForbiddenAddressError as error:
+            except ForbiddenAddressError as error:
                 raise self._endpoint.invalid(f"may not be asked: {error}") from None
             else:
                 if not raw.passing:
-                    return read(self._endpoint, raw)
+                    return read(self._endpoint, raw, verbatim=isinstance(conversation, str))
                 problem = told(self._endpoint, raw)
                 retry_after = raw.headers.get("retry-after")
             if attempt + 1 < patience.tries:
                 await patience.sleep(wait_of(retry_after, attempt, patience.longest_wait))
         return Failure(f"{problem}, also when asked {patience.tries} times", passing=True)
 
-    async def _post(self, conversation: Conversation) -> Raw:
+    async def _post(self, conversation: Conversation | str) -> Raw:
+        verbatim = isinstance(conversation, str)
         question = {
             "model": self._endpoint.model,
-            "messages": conversation,
+            "prompt" if verbatim else "messages": conversation,
             "temperature": 0,
             "max_tokens": self._max_tokens,
             "stream": False,
         }
         # Not httpx's own `json=`: it cannot encode what JSON can write and UTF-8 cannot, half of a surrogate pair.
         content = json.dumps(question).encode()
-        async with self._http.stream(
-            "POST", self._endpoint.url, content=content, headers=self._endpoint.headers
-        ) as response:
+        url = self._endpoint.verbatim if verbatim else self._endpoint.url
+        async with self._http.stream("POST", url, content=content, headers=self._endpoint.headers) as response:
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk

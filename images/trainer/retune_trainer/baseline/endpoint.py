@@ -28,6 +28,11 @@ class Endpoint:
     scrubber: Scrubber = field(repr=False)
 
     @property
+    def verbatim(self) -> httpx.URL:
+        """Of `/completions`, which takes a prompt as it is."""
+        return self.url.copy_with(path=f"{self.url.path.removesuffix('/chat/completions')}/completions")
+
+    @property
     def shown(self) -> str:
         """The address as messages have it: without a query, where some keep keys."""
         return self.scrubber.text(str(self.url.copy_with(query=None)))
@@ -67,7 +72,13 @@ def _rejected(shown: str, secret: str | None, problem: str) -> InputError:
     return InputError("CredentialsRejected", SECRET_FIELD, f"{shown} cannot be asked {used}: {problem}; {cure}")
 
 
-def _address(url: str) -> httpx.URL:
+def address(url: str) -> httpx.URL:
+    """Where chat completions are, of an API's base.
+
+    Raises:
+        InputError: the URL is none.
+    """
+
     def wrong(problem: str) -> InputError:
         cure = "write the API's base, such as http://gateway:8000/v1"
         return InputError("EndpointInvalid", URL_FIELD, f"the URL {problem}; {cure}")
@@ -92,7 +103,7 @@ def endpoint_of(config: RunConfig, credentials: dict[Role, Credentials]) -> Endp
     spec = config.spec.gates.baseline.endpoint
     if spec is None:
         return None
-    url = _address(spec.url)
+    url = address(spec.url)
     secret = spec.secret_ref.name if spec.secret_ref else None
     keys = credentials.get(Role.BASELINE, Credentials())
     key = (keys.get("OPENAI_API_KEY") or keys.get("API_KEY")) if secret else None

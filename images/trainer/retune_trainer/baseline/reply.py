@@ -68,8 +68,10 @@ def told(endpoint: Endpoint, raw: Raw) -> str:
     return f"answered {raw.status}: {said}"
 
 
-def read(endpoint: Endpoint, raw: Raw) -> Reply | Failure:
+def read(endpoint: Endpoint, raw: Raw, *, verbatim: bool = False) -> Reply | Failure:
     """The answer in a response that is not to be asked for again, or why this question has none.
+
+    `verbatim`: it was a prompt as it is that was sent, to `/completions`.
 
     Raises:
         InputError: it shows that no question can be answered: the key is rejected, or this is no such API.
@@ -85,7 +87,16 @@ def read(endpoint: Endpoint, raw: Raw) -> Reply | Failure:
         raise endpoint.invalid(told(endpoint, raw))
     if not raw.whole:
         raise endpoint.invalid(f"answered with more than {MAX_BODY >> 20} MiB, which no chat completion has")
-    return _completion(endpoint, raw, _json(raw.body))
+    document = _json(raw.body)
+    return _completion(endpoint, raw, _as_chat(document) if verbatim else document)
+
+
+def _as_chat(document: object) -> object:
+    """A completion of the older kind as a chat completion; whatever else it is, as it is."""
+    match document:
+        case {"choices": [{"text": text, **choice}, *_], **rest}:
+            return {**rest, "choices": [{**choice, "message": {"content": text}}]}
+    return document
 
 
 def _json(body: bytes) -> object:

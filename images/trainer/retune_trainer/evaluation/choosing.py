@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from retune_stores.errors import InputError
 from retune_trainer.config import RunConfig
 from retune_trainer.data import Example, Format
 from retune_trainer.metrics import METRICS, Metric, configured
+
+T = TypeVar("T")
 
 
 def _known(name: str, field: str) -> None:
@@ -47,7 +50,7 @@ def metrics_of(config: RunConfig, acceptance: str) -> Mapping[str, Metric]:
     return {name: configured(name, schemas.get(name)) for name in names}
 
 
-def choose(examples: Sequence[Example], limit: int | None) -> list[Example]:
+def choose(examples: Sequence[T], limit: int | None) -> list[T]:
     """At most `limit` examples, and the same ones for every run, so that runs can be compared."""
     if limit is None or len(examples) <= limit:
         return list(examples)

@@ -17,6 +17,7 @@ from retune_trainer.data import Format, Table
 from retune_trainer.inputs import DataFile
 from retune_trainer.log import say
 from retune_trainer.measuring import findings, hold_out, leakage, privacy, reading
+from retune_trainer.measuring.corrections import Taken
 from retune_trainer.measuring.lengths import Lengths
 from retune_trainer.measuring.prepared import Prepared, Writer
 from retune_trainer.measuring.rows import Rows
@@ -43,7 +44,15 @@ class Measurement:
     fresh: Prepared | None = None
 
 
-def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path | None, work: Path) -> Measurement:
+def measure(
+    config: RunConfig,
+    train: DataFile,
+    gold: DataFile,
+    tokenizer: Path | None,
+    work: Path,
+    *,
+    corrections: Taken | None = None,
+) -> Measurement:
     """Measure the gates `data`, `leakage` and `privacy`, choose what is held out, and write what is trained on.
 
     Args:
@@ -52,6 +61,7 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
         gold: the gold set, on disk.
         tokenizer: the base model's tokenizer.json, if it has one.
         work: a folder for the prepared sets.
+        corrections: what people corrected, trained on like the training set's own rows.
 
     Raises:
         InputError: a file or a field of the spec is wrong.
@@ -59,7 +69,7 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
     gates = config.spec.gates
     kinds = privacy.kinds(config)
     lengths = Lengths(tokenizer) if gates.data.mode != "Off" else None
-    gold_table, train_table = _gold(config, gold), _train(config, train)
+    gold_table, train_table = _gold(config, gold), _train(config, train, corrections)
     if gold_table.format is not train_table.format:
         problem = f"is {gold_table.format.value}, but the training set is {train_table.format.value}"
         raise gold.origin.wrong_format(f"{problem}; both must have the same columns")
@@ -80,19 +90,21 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
         finder=privacy.finder(kinds) if gates.privacy.mode != "Off" else None,
         redact=gates.privacy.mode != "Off" and gates.privacy.redact,
         answers=rows.shown if gates.data.mode != "Off" else frozenset(),
-        write=bool(learned.empty),
+        write=bool(learned.empty or corrections),
     )
-    prepared, fresh, read = _read(config, train, wanted, kinds, work / "prepared")
+    prepared, fresh, read = _read(config, _train(config, train, corrections), wanted, kinds, work / "prepared")
     result = Measurement(
         learned.format, len(learned), len(judged), sketch(judged.whole), prepared=prepared, fresh=fresh
     )
     result.details["empty"] = learned.empty_lines
     if lengths is not None:
         numbers, details, note = findings.of_data(config, rows, read, lengths)
-        result.measured["data"] = numbers
+        result.measured["data"] = numbers | ({"corrections": len(corrections)} if corrections else {})
         result.details |= details
+        if corrections is not None and corrections.unusable:
+            note = f"{corrections.unusable} corrections are no {learned.format.value} and were left out. {note}"
         if note:
-            result.notes["data"] = note[:MAX_NOTE]
+            result.notes["data"] = note.strip()[:MAX_NOTE]
     if near_gold is not None:
         result.measured["leakage"], result.details["leakage"] = findings.of_leakage(rows, near_gold)
     if gates.privacy.mode != "Off":
@@ -102,10 +114,12 @@ def measure(config: RunConfig, train: DataFile, gold: DataFile, tokenizer: Path 
     return result
 
 
-def _train(config: RunConfig, train: DataFile) -> Table:
+def _train(config: RunConfig, train: DataFile, corrections: Taken | None) -> Table:
     dataset = config.spec.dataset
     # Weights are asked of the gold set; where training has them, too, they must be as well formed.
-    return data.open_table(train.path, train.origin, dataset.format, weight_field=dataset.weight_field, weighted=False)
+    weight = dataset.weight_field
+    table = data.open_table(train.path, train.origin, dataset.format, weight_field=weight, weighted=False)
+    return corrections.after(table) if corrections is not None else table
 
 
 def _gold(config: RunConfig, gold: DataFile) -> Table:
@@ -149,7 +163,7 @@ def _signed(table: Table, template: Keys) -> Signatures:
 
 
 def _read(
-    config: RunConfig, train: DataFile, wanted: reading.Wanted, kinds: tuple[str, ...], folder: Path
+    config: RunConfig, train: Table, wanted: reading.Wanted, kinds: tuple[str, ...], folder: Path
 ) -> tuple[Prepared | None, Prepared | None, reading.Read]:
     """The second pass: the prepared sets that it wrote, if any is needed, and what it saw."""
     holds = bool(wanted.held.any())
@@ -161,6 +175,6 @@ def _read(
         if not wanted.anything:
             return None, None, reading.Read.nothing()
         # The finder is made only if there is an answer to show.
-        read = reading.read(config, _train(config, train), wanted, lambda text: privacy.finder(kinds).scrub(text))
+        read = reading.read(config, train, wanted, lambda text: privacy.finder(kinds).scrub(text))
     prepared, fresh = (writer.finished() if writer is not None else None for writer in (wanted.train, wanted.fresh))
     return prepared, fresh, read

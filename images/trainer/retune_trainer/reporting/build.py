@@ -296,13 +296,18 @@ def _lineage(config: RunConfig, material: Material, image: str | None) -> Lineag
     def at(found: Identity | None, uri: str) -> Identity:
         return Identity(uri=uri) if found is None else found.model_copy(update={"uri": found.uri or uri})
 
+    train = at(resolved.train, spec.dataset.train.uri)
+    found = material.preflight.resolved.train if material.preflight else None
+    if found is not None and found.digest == train.digest:
+        train = train.model_copy(update={"corrections": found.corrections})
+
     def text(name: str) -> str | None:
         value = raw.get(name)
         return str(storable(value)) if isinstance(value, str) and value else None
 
     return Lineage(
         base_model=at(resolved.base_model, spec.base_model.uri),
-        train=at(resolved.train, spec.dataset.train.uri),
+        train=train,
         gold=at(resolved.gold, spec.dataset.gold.uri),
         prepared=prepared.train if prepared else None,
         fresh=prepared.fresh if prepared else None,

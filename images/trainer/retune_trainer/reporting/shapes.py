@@ -137,6 +137,8 @@ class Identity(Shape):
     digest: str | None = None
     examples: int | None = None
     format: str | None = None
+    # Of the examples, those that people had corrected.
+    corrections: int | None = None
 
 
 class Prepared(Shape):
@@ -214,6 +216,23 @@ Comparisons = Annotated[list[Comparison], BeforeValidator(_objects)]
 Segments = Annotated[list[Segment], BeforeValidator(_objects)]
 
 
+class Count(Shape):
+    """What one stop-loss has counted in both arms, and its evidence of harm."""
+
+    name: str = ""
+    e_value: float | None = None
+    bad: int | None = None
+    total: int | None = None
+    stable_bad: int | None = None
+    stable_total: int | None = None
+
+
+class Rollout(Shape):
+    """What was counted while the candidate met its users."""
+
+    evidence: Annotated[list[Count], BeforeValidator(_objects)] = Field(default_factory=list)
+
+
 class Status(Shape):
     """FineTuneRun.status."""
 
@@ -235,6 +254,7 @@ class Status(Shape):
     segments_tested: int | None = None
     cost: Cost = Field(default_factory=Cost)
     artifact: Identity | None = None
+    rollout: Rollout = Field(default_factory=Rollout)
 
 
 # ------------------------------------------------------------------------------------------------------ preflight.json

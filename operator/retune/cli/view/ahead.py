@@ -79,8 +79,11 @@ def _after(job: Raw | None, called: str, now: datetime) -> str:
     coming = part(job, "status", "nextRun")
     if coming.get("at") or coming.get("reason"):
         at = moment(coming.get("at"))
-        when = f"in {age(now, at)}" if at and at > now else ""
-        return " ".join(filter(None, ("the next run", when, f"({coming['reason']})" if coming.get("reason") else "")))
+        reason = coming.get("reason") or ""
+        if at is None:  # it says what it waits for
+            return f"the next run by itself {reason}"
+        when = f"in {age(now, at)}" if at > now else "now"
+        return " ".join(filter(None, ("the next run", when, f"({reason})" if reason else "")))
     change = "" if part(job, "spec", "triggers", "onChange") is False else "the spec changes or "
     return f"no run until {change}somebody asks for one: {command(f'retry {called}')}"
 

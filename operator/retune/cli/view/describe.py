@@ -6,13 +6,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from retune.cli.objects import Raw, ended, items, moment, name, part
-from retune.cli.view import cost, gates, notes, rollout, scores
+from retune.cli.view import cost, gates, notes, rollout, scores, trigger
 from retune.cli.view.ahead import ahead
 from retune.cli.view.paper import QUIET, listing, painted, sheet, stacked, titled
 from retune.cli.view.path import Line, steps
 from retune.cli.view.report import verdict
 from retune.cli.view.runs import runs as runs_table
-from retune.cli.wording import age, clock
+from retune.cli.wording import age, clock, money
 
 EVENTS = 15
 Row = tuple[str, RenderableType | str | None]
@@ -33,10 +33,11 @@ def job(found: Raw, runs: list[Raw], events: list[Raw], now: datetime) -> Render
         (
             sheet(head),
             titled("What is trained", sheet(_spec(spec))),
-            titled("What starts a run", sheet(_triggers(part(spec, "triggers")))),
+            titled("What starts a run", sheet(_triggers(part(spec, "triggers"), part(found, "status", "examples")))),
             titled("Models", sheet(_models(part(found, "status"), now))),
             titled("Money", sheet([("budget", cost.of_job(found)), ("asked for", _budget(part(spec, "budget")))])),
             titled("Drift", _drift(found, now)),
+            titled("Recovery", sheet(_recovery(part(found, "status", "recovery"), part(found, "status", "budget")))),
             titled("Runs", runs_table(runs, found, now) if runs else None),
             titled("Conditions", notes.conditions(found, now)),
             titled("Events", notes.events(events, now, most=EVENTS)),
@@ -50,7 +51,7 @@ def run(found: Raw, owner: Raw | None, pods: list[Raw], events: list[Raw], now: 
     head: list[Row] = [
         ("run", Text.assemble((f"{metadata.get('namespace')}/", QUIET), (name(found), "bold"))),
         ("job", str(part(spec, "jobRef", "name"))),
-        ("started by", str(part(spec, "trigger", "kind"))),
+        ("started by", trigger.told(found)),
         ("verdict" if ended(found) else "phase", verdict(found) if ended(found) else None),
         ("way", Line(steps(found, now))),
         ("next", "" if ended(found) else ahead(owner, found, now)),
@@ -94,18 +95,38 @@ def _spec(spec: Raw) -> list[Row]:
     ]
 
 
-def _triggers(triggers: Raw) -> list[Row]:
+def _triggers(triggers: Raw, examples: Raw) -> list[Row]:
     schedule, fresh = part(triggers, "schedule"), part(triggers, "newExamples")
     rows: list[Row] = [
         ("a change", "yes" if triggers.get("onChange", True) else "no (spec.triggers.onChange is false)"),
         ("schedule", f"{schedule.get('cron')} {schedule.get('timeZone') or 'UTC'}" if schedule else ""),
-        ("new data", f"{fresh.get('count')} examples" if fresh else ""),
+        ("new data", f"{fresh.get('count')} examples{_counted(examples)}" if fresh else ""),
+        ("at most", _pace(triggers)),
     ]
     rows += [
         ("drift", f"{d.get('name')}: {d.get('builtin') or d.get('query')} beyond {d.get('threshold')}")
         for d in triggers.get("drift") or ()
     ]
     return rows
+
+
+def _counted(examples: Raw) -> str:
+    """How many there are so far."""
+    if not examples:
+        return ""
+    there = (examples.get("counted") or 0) + (examples.get("corrections") or 0)
+    fresh = there - (there if examples.get("trained") is None else examples["trained"])
+    corrected = f", {examples['corrections']} of them corrections" if examples.get("corrections") else ""
+    return f", {max(fresh, 0)} so far ({there} in all{corrected})"
+
+
+def _pace(triggers: Raw) -> str:
+    """How fast automatic runs may follow; "" if there are none."""
+    if not any(triggers.get(key) for key in ("schedule", "newExamples", "drift")):
+        return ""
+    most = triggers.get("maxRunsPerMonth")
+    words = [f"one in {triggers['cooldown']}" if triggers.get("cooldown") else "", f"{most} in 30 days" if most else ""]
+    return ", ".join(filter(None, words))
 
 
 def _models(status: Raw, now: datetime) -> list[Row]:
@@ -135,13 +156,28 @@ def _drift(found: Raw, now: datetime) -> RenderableType | None:
         (
             str(d.get("name")),
             painted(str(d.get("state"))),
-            "-" if d.get("value") is None else f"{d['value']:g}",
+            "-" if d.get("value") is None else f"{d['value']:.4g}",
+            "-" if d.get("threshold") is None else f"{d['threshold']:g}",
             str(d.get("samples") or "-"),
             age(moment(d.get("breachedSince")), now),
+            str(d.get("message") or ""),
         )
         for d in items(found, "status", "drift")
     ]
-    return listing(("TRIGGER", "STATE", "VALUE", "SAMPLES", "BREACHED FOR"), rows)
+    return listing(("TRIGGER", "STATE", "VALUE", "THRESHOLD", "SAMPLES", "BREACHED FOR", "WHY"), rows)
+
+
+def _recovery(last: Raw, budget: Raw) -> list[Row]:
+    """The last time that a run made good for drift."""
+    if not last:
+        return []
+    noticed, promoted = moment(last.get("noticedAt")), moment(last.get("promotedAt"))
+    return [
+        ("noticed", f"{noticed:%Y-%m-%d %H:%M} UTC" if noticed else ""),
+        ("made good", f"{promoted:%Y-%m-%d %H:%M} UTC by {last.get('run')}" if promoted else ""),
+        ("took", clock(float(last.get("seconds") or 0))),
+        ("cost", money(last.get("cost") or "0", budget.get("currency") or "")),
+    ]
 
 
 def _attempts(found: Raw, now: datetime) -> RenderableType | None:

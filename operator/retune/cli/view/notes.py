@@ -26,7 +26,7 @@ def not_fine(job: Raw | None, run: Raw | None) -> list[Note]:
 def _note(condition: Raw, run: Raw | None) -> Note | None:
     kind, status = str(condition.get("type")), condition.get("status")
     reason, message = str(condition.get("reason", "")), str(condition.get("message", ""))
-    if (status == "True") is not (kind in _BAD_NEWS) or reason in _QUIET:
+    if status == ("False" if kind in _BAD_NEWS else "True") or reason in _QUIET:
         return None
     if kind == "Progressing" and run is not None and (status == "Unknown" or reason.startswith("Run")):
         return None  # repeats what the run says of itself

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from retune.api.phases import RunPhase
 from retune.cli.objects import Raw, approvals_required, condition, items, last_word, moment, name, part, phase
-from retune.cli.view import cost, gates, rollout, scores
+from retune.cli.view import cost, gates, rollout, scores, trigger
 from retune.cli.view.paper import CARE, QUIET, painted, sheet, stacked, titled
 from retune.cli.wording import age
 
@@ -53,14 +53,10 @@ def verdict(run: Raw) -> Text:
 
 def _head(run: Raw) -> RenderableType | None:
     number, job = part(run, "spec", "number"), part(run, "spec", "jobRef", "name")
-    trigger = part(run, "spec", "trigger")
-    measured = ""
-    if trigger.get("value") is not None and trigger.get("threshold") is not None:
-        measured = f": {trigger.get('name') or ''} {trigger['value']:g} beyond {trigger['threshold']:g}"
     return sheet(
         [
             ("run", Text.assemble((name(run), "bold"), (f"  number {number} of {job}", QUIET))),
-            ("started by", f"{trigger.get('kind')}{measured}" if trigger else ""),
+            ("started by", trigger.told(run)),
             ("verdict", verdict(run)),
         ]
     )

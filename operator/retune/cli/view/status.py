@@ -13,7 +13,7 @@ from rich.text import Text
 
 from retune.api.phases import JobPhase, RunPhase
 from retune.cli.objects import Raw, approvals_required, began, ended, items, moment, name, part, phase
-from retune.cli.view import cost, gates, notes, rollout, scores
+from retune.cli.view import cost, gates, notes, rollout, scores, trigger
 from retune.cli.view.ahead import ahead
 from retune.cli.view.paper import BAD, CARE, QUIET, painted, sheet, stacked
 from retune.cli.view.path import Line, steps
@@ -96,14 +96,14 @@ def _job(job: Raw | None, whose: Raw) -> Text:
 
 
 def _run(run: Raw, now: datetime) -> Text:
-    trigger = part(run, "spec", "trigger", "kind")
+    why = trigger.told(run)
     text = Text.assemble(name(run), "  ", painted(phase(run)))
     start, end = began(run), moment(part(run, "status", "endedAt"))
     if start and ended(run) and end:
         text.append(f"  {age(end, now)} ago, after {clock((end - start).total_seconds())}", QUIET)
     elif start:
         text.append(f"  for {clock((now - start).total_seconds())}", QUIET)
-    return text.append(f"  started by {trigger}", QUIET) if trigger else text
+    return text.append(f"  started by {why}", QUIET) if why else text
 
 
 def _progress(run: Raw | None, now: datetime, losses: Sequence[float]) -> RenderableType | None:

@@ -26,6 +26,7 @@ from retune.decide.drift.reference import BINS, GROUPS, prepare
 from retune.decide.drift.tallies import Tally
 
 VERSION = 1
+LARGEST = 2**22  # bytes of an array; whoever may edit ConfigMaps must not fill the operator's memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def load(text: str) -> Memory | None:
         if found["version"] != VERSION or zlib.crc32(found["body"].encode()) != found["crc"]:
             return None
         return _to_memory(json.loads(found["body"]))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError, zlib.error):
         return None
 
 
@@ -71,7 +72,11 @@ def _pack(array: npt.NDArray[Any], kind: str) -> str:
 
 
 def _unpack(text: str, kind: str) -> npt.NDArray[Any]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=kind).copy()
+    unpacking = zlib.decompressobj()
+    found = unpacking.decompress(base64.b64decode(text), LARGEST)
+    if not unpacking.eof:
+        raise ValueError("more than is ever kept")
+    return np.frombuffer(found, dtype=kind).copy()
 
 
 def _memory(memory: Memory) -> dict[str, Any]:

@@ -3,16 +3,27 @@
 Pure. Both the job and its run in rollout decide by this, so that both write the same document for the same state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from retune.api import FineTuneJobStatus, FineTuneRunStatus, Gates, Initial, Rollout, Serving, ServingMode
-from retune.decide.arms import Arm, ArmKind, Arms, Edge, Split
+from retune.api import (
+    DriftBuiltin,
+    FineTuneJobStatus,
+    FineTuneRunStatus,
+    Gates,
+    Initial,
+    Rollout,
+    Serving,
+    ServingMode,
+)
+from retune.decide.arms import OVERRIDES, RATED, Arm, ArmKind, Arms, Corrections, Edge, Split
 from retune.decide.draft import JobDraft
 from retune.decide.facts import Meta, RunFacts
 from retune.decide.readings import ArmState
 from retune.decide.rollout.stages import ROLLOUT_PHASES
 from retune.decide.rollout.stop_losses import edges
+
+OPT_OUT = "x-retune-stable"  # where a job that is probed names no header
 
 
 def serves(serving: Serving | None) -> bool:
@@ -41,6 +52,8 @@ class Scene:
     gates: Gates
     status: FineTuneJobStatus
     edges: tuple[Edge, ...]
+    artifacts: str = ""
+    signals: frozenset[DriftBuiltin] = frozenset()
 
     @property
     def model(self) -> str:
@@ -86,15 +99,47 @@ class Scene:
         old = self.stable
         return self.document(self._split(candidate, (old,) if old.kind is ArmKind.ADAPTER else ()))
 
+    @property
+    def features(self) -> bool:
+        """Whether taps tell what requests look like."""
+        return DriftBuiltin.PROMPT_DRIFT in self.signals
+
+    @property
+    def opt_out_header(self) -> str | None:
+        """Header that keeps a request from a candidate, and out of what is counted: probes need one."""
+        probed = DriftBuiltin.QUALITY_DROP in self.signals
+        usual = OPT_OUT if probed and (self.serving.sticky_header or "").lower() != OPT_OUT else None
+        return self.serving.opt_out_header or usual
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """Where what people corrected is written; None: nowhere, as on volumes, which taps cannot write to."""
+        asked = self.serving.corrections
+        if not asked.collect or not self.artifacts or self.artifacts.startswith("pvc://"):
+            return None
+        uri = f"{self.artifacts.rstrip('/')}/{self.meta.namespace}/{self.job}/corrections/"
+        return Corrections(uri, self.gates.privacy.entities, asked.max_examples)
+
     def _split(self, stable: Arm, keep: tuple[Arm, ...]) -> Split:
         unique = {arm.digest: arm for arm in keep if arm.digest != stable.digest}
         return Split(
             stable=stable,
             keep=tuple(unique.values()),
             sticky_header=self.serving.sticky_header,
-            opt_out_header=self.serving.opt_out_header,
+            opt_out_header=self.opt_out_header,
             edges=self.edges,
+            features=self.features,
+            corrections=self.corrections,
         )
+
+
+def drift_edges(signals: Collection[DriftBuiltin], window: float) -> tuple[Edge, ...]:
+    """What taps count for drift. `signals`: those that triggers ask for; `window`: s in which feedback counts."""
+    edges = (
+        (DriftBuiltin.OVERRIDE_RATE, Edge(OVERRIDES, "Overrides", window=window)),
+        (DriftBuiltin.QUALITY_DROP, Edge(RATED, "Rated", window=window)),
+    )
+    return tuple(edge for builtin, edge in edges if builtin in signals)
 
 
 def scene_of_run(facts: RunFacts) -> Scene | None:
@@ -102,8 +147,18 @@ def scene_of_run(facts: RunFacts) -> Scene | None:
     spec = facts.spec
     if spec.serving is None or not serves(spec.serving):
         return None
-    found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
-    return Scene(facts.meta, spec.job_ref.name, spec.job_ref.uid, spec.serving, spec.gates, facts.job, found)
+    window, signals = facts.policy.feedback_window, facts.signals
+    return Scene(
+        facts.meta,
+        spec.job_ref.name,
+        spec.job_ref.uid,
+        spec.serving,
+        spec.gates,
+        facts.job,
+        (*edges(spec.rollout or Rollout(), spec.evaluation, window), *drift_edges(signals, window)),
+        spec.artifacts.uri,
+        signals,
+    )
 
 
 def scene_of_job(draft: JobDraft) -> Scene | None:
@@ -111,8 +166,19 @@ def scene_of_job(draft: JobDraft) -> Scene | None:
     facts, spec = draft.facts, draft.facts.spec
     if spec is None or spec.serving is None or not serves(spec.serving):
         return None
-    found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
-    return Scene(facts.meta, facts.meta.name, facts.meta.uid, spec.serving, spec.gates, draft.status, found)
+    window = facts.policy.feedback_window
+    signals = frozenset(trigger.builtin for trigger in spec.triggers.drift if trigger.builtin is not None)
+    return Scene(
+        facts.meta,
+        facts.meta.name,
+        facts.meta.uid,
+        spec.serving,
+        spec.gates,
+        draft.status,
+        (*edges(spec.rollout or Rollout(), spec.evaluation, window), *drift_edges(signals, window)),
+        spec.artifacts.uri if spec.artifacts is not None else facts.policy.artifacts_uri,
+        signals,
+    )
 
 
 def candidate_arm(scene: Scene, run: str, status: FineTuneRunStatus) -> Arm | None:

@@ -1,6 +1,9 @@
 """A restart of the operator changes nothing; a memory that cannot be read begins anew and says so."""
 
+import base64
 import json
+import tracemalloc
+import zlib
 from datetime import timedelta
 
 import numpy as np
@@ -124,3 +127,19 @@ def test_a_week_of_busy_prompts_fits_into_a_config_map() -> None:
         looks.look(evidence, after=3600)
     assert looks.statuses[0].samples >= 2000
     assert len(dump(looks.memory)) < 900_000
+
+
+def test_what_unpacks_to_more_than_is_ever_kept_is_not_unpacked() -> None:
+    looks = Looks(TRIGGERS[0])
+    looks.prompts(30)
+    told = json.loads(dump(looks.memory))
+    body = json.loads(told["body"])
+    bomb = zlib.compressobj(9)
+    large = b"".join(bomb.compress(bytes(2**20)) for _ in range(256)) + bomb.flush()
+    body["prompts"]["pool"]["rows"] = base64.b64encode(large).decode()
+    text = json.dumps(body)
+    forged = json.dumps({"version": told["version"], "crc": zlib.crc32(text.encode()), "body": text})
+    tracemalloc.start()
+    assert load(forged) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
