@@ -1,5 +1,6 @@
 """Applies what serves for a job, and keeps a rollout's evidence. Touches nothing that is not the job's own."""
 
+import logging
 from typing import Any, Protocol
 
 from retune.act import serving
@@ -21,6 +22,8 @@ from retune.decide.naming import (
 from retune.kube.client import FIELD_MANAGER, ApiError, Client
 
 FILE = "evidence.json"
+LARGEST = 1_000_000  # bytes, where objects may have 1 MiB: some 70 pods with 8 stop-losses and 10 steps
+log = logging.getLogger(__name__)
 Raw = dict[str, Any]
 
 
@@ -101,7 +104,9 @@ def _set_replicas(found: Raw) -> bool:
 
 
 async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -> None:
-    """Keep a rollout's evidence in the run's own ConfigMap.
+    """Keep a rollout's evidence in the run's own ConfigMap; what is too large for one is remembered here alone.
+
+    A restart of the operator then begins the evidence afresh. To refuse the write would hold up a rollback.
 
     Raises:
         ApiError: it was not written.
@@ -134,4 +139,8 @@ async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -
         },
         "data": {FILE: text},
     }
-    memory.evidence(namespace, facts.meta.name, await client.apply("configmaps", namespace, body))
+    if len(text) > LARGEST:
+        log.warning("Evidence of %s/%s is too large to be kept: %d bytes", namespace, facts.meta.name, len(text))
+    else:
+        body = await client.apply("configmaps", namespace, body)
+    memory.evidence(namespace, facts.meta.name, body)

@@ -101,7 +101,7 @@ def _promoted(draft: JobDraft) -> None:
         newer = stable is None or (stable.since is not None and since is not None and since > stable.since)
         if artifact is None or not newer:
             continue
-        if stable is not None:
+        if stable is not None and stable.digest != artifact.digest:  # a twin is nothing to go back from
             draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest, uri=stable.uri))
         stable = StableModel(run=run.meta.name, digest=artifact.digest, uri=artifact.uri, since=since)
         draft.set(stable=stable)
