@@ -55,6 +55,6 @@ def _start(draft: RunDraft, number: int) -> None:
 
 
 def _create(draft: RunDraft, attempt: Attempt) -> None:
-    told = draft.status.model_dump_json(by_alias=True, exclude_none=True, exclude={"rollout"})
+    told = draft.status.model_dump_json(by_alias=True, exclude_none=True)
     draft.actions.append(CreateChild(Stage.REPORT, attempt.number, status=told))
     draft.again_in(15)
