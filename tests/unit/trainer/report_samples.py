@@ -456,7 +456,7 @@ def rejected() -> dict[str, Any]:
 
 def rolled_back() -> dict[str, Any]:
     """Good on the gold set, bad in its users' eyes: taken back in the canary's second step."""
-    message = "Stop-loss overrides: 31 of 402 answers bad, against 9 of 1,198 of stable; evidence 1,204, taken back at 400."
+    message = "Stop-loss overrides: 31 of 402 answers bad, against 9 of 1,198 of stable; evidence 1,204, back at 400."
     whole = status("RolledBack")
     condition = {
         "type": "Safe",
