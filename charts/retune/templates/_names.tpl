@@ -57,13 +57,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [apps]
-  resources: [deployments] # what serves; the garbage collector deletes it with its job
-  verbs: [get, list, watch, create, patch]
+  resources: [deployments] # what serves; the garbage collector deletes it with its job, the operator a candidate's own
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes] # of jobs in mode Deployment; a cluster need not know them
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [configmaps] # runs' configurations, arms documents, evidence

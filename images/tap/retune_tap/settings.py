@@ -28,6 +28,10 @@ class Settings:
     upstream: str
     models: Path
     endpoint_key: str | None = field(default=None, repr=False)
+    # In mode Deployment: the one arm that this pod is ("stable" or "canary"), and what its server serves.
+    arm: str = ""
+    serves: str = "base"
+    digest: str = ""
 
     user_host: str = "0.0.0.0"  # noqa: S104 - a pod's port is for its Service
     user_port: int = 8000
@@ -66,6 +70,9 @@ class Settings:
             key = b""
         if len(key) != 32:
             raise SettingsError("RETUNE_ARMS_KEY is not an Ed25519 public key: 32 bytes, base64")
+        arm = environment.get("RETUNE_ARM", "")
+        if arm not in {"", "stable", "canary"}:
+            raise SettingsError("RETUNE_ARM is neither stable nor canary")
         return cls(
             namespace=need("RETUNE_NAMESPACE"),
             job=need("RETUNE_JOB"),
@@ -78,4 +85,7 @@ class Settings:
             upstream=need("RETUNE_UPSTREAM").rstrip("/"),
             models=Path(need("RETUNE_MODELS")),
             endpoint_key=environment.get("RETUNE_BASELINE_OPENAI_API_KEY") or None,
+            arm=arm,
+            serves=environment.get("RETUNE_SERVES") or "base",
+            digest=environment.get("RETUNE_SERVES_DIGEST", ""),
         )

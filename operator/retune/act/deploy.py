@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from retune.act import serving
 from retune.act.manifests import API_VERSION
-from retune.decide.actions import ApplyServing
+from retune.decide.actions import ApplyRoute, ApplyServing
 from retune.decide.facts import Meta, RunFacts
 from retune.decide.naming import (
     JOB_LABEL,
@@ -15,6 +15,7 @@ from retune.decide.naming import (
     MANAGED_LABEL,
     RUN_LABEL,
     RUN_UID_LABEL,
+    canary_name,
     evidence_name,
 )
 from retune.kube.client import FIELD_MANAGER, ApiError, Client
@@ -47,8 +48,41 @@ async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing,
     if wrong := serving.forbidden(template.serving.args):
         raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
     await _one(client, "services", job, serving.service(job, action))
-    await _one(client, "poddisruptionbudgets", job, serving.budget(job))
+    await _one(client, "poddisruptionbudgets", job, serving.budget(job, action))
     memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
+
+
+async def apply_route(client: Client, job: Meta, action: ApplyRoute) -> None:
+    """Apply the HTTPRoute.
+
+    Raises:
+        ApiError: a write failed, or (422) the cluster has no Gateway API, or the name is somebody else's.
+    """
+    try:
+        await _one(client, "httproutes", job, serving.http_route(job, action))
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        raise ApiError(
+            422,
+            "NoGatewayApi",
+            "spec.serving.mode Deployment needs the Gateway API (HTTPRoute, gateway.networking.k8s.io/v1), which this "
+            "cluster does not have: an administrator installs it with a Gateway, or set spec.serving.mode to Adapter",
+        ) from error
+
+
+async def remove_canary(client: Client, job: Meta) -> None:
+    """Delete the candidate's own Service, disruption budget and Deployment, where they are the job's.
+
+    Raises:
+        ApiError: a request failed.
+    """
+    name = canary_name(job.name)
+    for resource in ("services", "poddisruptionbudgets", "deployments"):
+        found = await client.get(resource, job.namespace, name)
+        owners = (found or {}).get("metadata", {}).get("ownerReferences") or []
+        if found is not None and any(o.get("controller") and o["uid"] == job.uid for o in owners):
+            await client.delete(resource, job.namespace, name, found["metadata"]["uid"])
 
 
 async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:

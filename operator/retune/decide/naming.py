@@ -24,7 +24,7 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY_US = "retune"
 JOB_UID_LABEL = "retune.dev/job-uid"
 SERVING_LABEL = "retune.dev/serving"
-SERVES_STABLE = "stable"  # its value
+SERVES_STABLE, SERVES_CANARY = "stable", "canary"  # its values
 KEPT_LABEL = "retune.dev/kept"
 KEPT_ARMS, KEPT_EVIDENCE = "arms", "evidence"  # its values
 SERVING_DIGEST_ANNOTATION = "retune.dev/serving-digest"
@@ -61,6 +61,11 @@ def ledger_name(namespace: str, job: str) -> str:
 def arms_name(job: str) -> str:
     """The name of the ConfigMap with a job's signed arms document."""
     return f"{job}-arms"
+
+
+def canary_name(job: str) -> str:
+    """The name of the candidate's own Deployment, Service and disruption budget, in mode Deployment."""
+    return fit(f"{job}-canary")
 
 
 def evidence_name(run: str) -> str:
