@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 for folder in ("images/tap", "images/stores", "."):
     sys.path.insert(0, str(ROOT / folder))
 
+from hack.images.standin.upstream import Upstream
 from tests.unit.tap.running import STABLE, InMemory, envelope, payload, settings
-from tests.unit.tap.upstream import Upstream
 
 from retune_tap.serve import keeping, listen
 from retune_tap.tap import Tap
@@ -128,8 +128,8 @@ def quantile(values: list[float], fraction: float) -> float:
 async def main() -> None:
     rows: list[tuple[str, str]] = []
     with contextlib.ExitStack() as stack:
-        _, short = stack.enter_context(program("-m", "tests.unit.tap.upstream", "16"))
-        _, long = stack.enter_context(program("-m", "tests.unit.tap.upstream", str(TOKENS)))
+        _, short = stack.enter_context(program("-m", "hack.images.standin.upstream", "16"))
+        _, long = stack.enter_context(program("-m", "hack.images.standin.upstream", str(TOKENS)))
         pid, tap = stack.enter_context(program(__file__, "tap", short))
         streaming_pid, streaming = stack.enter_context(program(__file__, "tap", long))
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:

@@ -38,6 +38,17 @@ def eventually(check: Callable[[], T], seconds: float = 20.0) -> T:
     raise AssertionError(f"not within {seconds:g} s; last seen: {last!r}")
 
 
+def read_and_write(once: Callable[[], T]) -> T:
+    """What `once` returns, which writes over a version that it has just read: again if the operator was quicker."""
+    for _ in range(20):
+        try:
+            return once()
+        except ApiException as error:
+            if error.status != 409:
+                raise
+    raise AssertionError("the object was never at rest")
+
+
 class Cluster:
     """One namespace of a cluster."""
 
@@ -51,12 +62,17 @@ class Cluster:
         """Create or change a FineTuneJob."""
         metadata = {"name": name, "annotations": annotations or {}}
         body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "FineTuneJob", "metadata": metadata, "spec": spec}
-        known = self.job(name)
-        if known is None:
-            return self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, "finetunejobs", body)
-        known["spec"] = spec
-        known["metadata"]["annotations"] = annotations or {}
-        return self.custom.replace_namespaced_custom_object(GROUP, VERSION, self.namespace, "finetunejobs", name, known)
+        at = (GROUP, VERSION, self.namespace, "finetunejobs")
+
+        def once() -> Raw:
+            known = self.job(name)
+            if known is None:
+                return self.custom.create_namespaced_custom_object(*at, body)
+            known["spec"] = spec
+            known["metadata"]["annotations"] = annotations or {}
+            return self.custom.replace_namespaced_custom_object(*at, name, known)
+
+        return read_and_write(once)
 
     def annotate(self, plural: str, name: str, annotations: Raw) -> None:
         """Set annotations."""

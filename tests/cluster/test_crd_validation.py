@@ -20,7 +20,7 @@ from retune.api import (
     RunPhase,
 )
 from tests.cluster.apiserver import ApiServer
-from tests.cluster.cluster import eventually
+from tests.cluster.cluster import eventually, read_and_write
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = {name: CHECKOUT / "examples" / f"{name}.yaml" for name in ("minimal", "full")}
@@ -70,19 +70,17 @@ class Objects:
         )
 
     def replace_status(self, manifest: Manifest, status: Manifest | None) -> Manifest:
-        """Write the whole status, again if the operator, which watches the same objects, was quicker."""
+        """Write the whole status, over whatever the operator has written there."""
         at = {**self.at, "plural": plural(manifest), "name": manifest["metadata"]["name"]}
-        for _ in range(20):
+
+        def once() -> Manifest:
             body = self.api.get_namespaced_custom_object(**at)
             body.pop("status", None)
             if status is not None:
                 body["status"] = status
-            try:
-                return self.api.replace_namespaced_custom_object_status(**at, body=body, field_validation="Strict")
-            except client.ApiException as error:
-                if error.status != 409:
-                    raise
-        raise AssertionError(f"{at['name']} was never at rest")
+            return self.api.replace_namespaced_custom_object_status(**at, body=body, field_validation="Strict")
+
+        return read_and_write(once)
 
 
 def plural(manifest: Manifest) -> str:

@@ -119,7 +119,7 @@ def test_a_leader_whose_lease_is_taken_stops_at_once(
         ("patch", "finetuneruns"),
         ("patch", "jobs"),
         ("delete", "configmaps"),
-        ("delete", "deployments"),
+        ("delete", "pods"),
         ("update", "services"),
         ("create", "serviceaccounts/token"),
         ("*", "*"),

@@ -46,13 +46,13 @@ OWN = Own("registry.example/tap:1", "registry.example/server:1", SIGNER.public)
 
 @pytest.fixture
 def place(api: kubernetes.client.ApiClient, chart: Raw) -> Iterator[Cluster]:
-    """A namespace that enforces Pod Security `restricted`, with a FineTuneJob that no operator looks at."""
+    """A namespace that enforces `restricted`, where no operator has anything to do for the job."""
     name = f"serving-{next(_numbers)}"
     core = kubernetes.client.CoreV1Api(api)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     core.create_namespace({"metadata": {"name": name, "labels": labels}})
     made = Cluster(api, name)
-    made.apply_job("triage", {**spec(), "suspend": True})
+    made.apply_job("triage", {**spec(serving={}), "suspend": True})
     yield made
     core.delete_namespace(name)
 

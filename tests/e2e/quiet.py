@@ -1,6 +1,7 @@
-"""A canary that has nothing to show: a candidate like stable, real users, for as long as the other tests run.
+"""A canary that has nothing to show: a candidate like stable, users, for as long as the other tests run.
 
-Works in a thread of its own, in its own namespace, from the beginning of the session: `test_quiet_canary.py` judges it.
+Operator and tap are real; behind the tap is the stand-in, so that the other tests have the cores. Works in a thread of
+its own, in its own namespace, from the beginning of the session: `test_quiet_canary.py` judges it.
 """
 
 import threading
@@ -14,15 +15,13 @@ from hack.load.answers import Answer, since
 from hack.load.questions import Question
 
 from tests.cluster.cluster import Cluster, Raw
-from tests.e2e import tiny
-from tests.e2e.served import STARTS, Served
-from tests.e2e.tiny import GOOD
+from tests.e2e import standin
 
 JOB = "quiet"
-RATE = 2.0  # requests a second; of two cores, most are for the other tests
+RATE = 5.0  # requests a second; of two cores, most are for the other tests
 OVERRIDDEN = 0.1
-WEIGHT = 50
-PREPARED = 1200.0  # s, until the candidate meets users, beside everything else
+WEIGHT = standin.SHARE
+PREPARED = 600.0  # s, until the candidate meets users, beside everything else
 
 
 def now_and_then(question: Question, text: str, rng: Random) -> bool:
@@ -84,16 +83,11 @@ class Quiet:
             self.ready.set()
 
     def _prepare(self, stack: ExitStack) -> None:
-        tiny.put_answers(self._bucket, GOOD)
-        served = Served(self.cluster, JOB)
-        stack.callback(served.close)
-        quick = tiny.rollout(steps=[{"weight": 50, "hold": "1s"}], bake="1s", promotion="NoHarm", minRequests=1)
-        first = served.change(tiny.served(GOOD, seed=1, rollout=quick))
-        asked = tiny.questions(self._bucket, GOOD)
-        load = stack.enter_context(served.users(asked, RATE, objects=now_and_then))
+        standin.prepare(self.cluster)
+        shop = standin.Shop(self.cluster, JOB, self._bucket, standin.put_base(self._bucket))
+        stack.callback(shop.close)
+        self.run = shop.candidate()
+        load = stack.enter_context(shop.users(standin.ASKED, RATE, objects=now_and_then))
         self._got, self._feedback = load.traffic.answers, load.traffic.feedback
-        served.until(first, "Promoted", seconds=PREPARED)
-        stays = tiny.rollout(steps=[{"weight": WEIGHT, "hold": "1h"}], timeout="2h")
-        self.run = served.change(tiny.served(GOOD, seed=2, rollout=stays))
-        served.until(self.run, "Canary", seconds=PREPARED + STARTS)
+        shop.in_canary(self.run)
         self.began = time.time()

@@ -25,7 +25,7 @@ TRAINS = 420.0  # s, from a change of the spec to a candidate that meets users, 
 MOVES = 420.0  # s, from there to the end of the rollout
 AT_ONCE = 60.0
 RATE = 3.0
-USERS = 100  # so few that each comes back during a rollout
+USERS = 50  # so few that each comes back during a rollout
 ROLLBACK = "retune.dev/rollback"
 JOB = "triage"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from hack.cluster import images
+from hack.images.standin.upstream import Behaviour, Upstream
 
 from tests.cluster.cluster import Cluster, eventually
 from tests.e2e import conversation
-from tests.unit.tap.upstream import Behaviour, Upstream
 
 LONG = 600.0
 Transcript = dict[str, dict[str, Any]]

@@ -136,6 +136,11 @@ class Server:
         self.log.append(("create", resource))
         return self.put(resource, body)
 
+    async def delete(self, resource: str, namespace: str, name: str, uid: str) -> None:
+        if self.objects.get((resource, name), {"metadata": {"uid": ""}})["metadata"]["uid"] == uid:
+            self.log.append(("delete", resource))
+            del self.objects[resource, name]
+
     async def apply(self, resource: str, namespace: str, body: Raw, subresource: str = "") -> Raw:
         known, wanted = self.objects.get((resource, body["metadata"]["name"])), body["metadata"].get("resourceVersion")
         # The job itself is played by the test, and has no version here. What is gone is created, whatever the version.

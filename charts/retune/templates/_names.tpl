@@ -57,7 +57,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [apps]
-  resources: [deployments] # what serves; the garbage collector deletes it with its job, the operator a candidate's own
+  resources: [deployments] # what serves; deleted when a job serves no longer, a candidate's own after its rollout
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
@@ -67,7 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes] # of jobs in mode Deployment; a cluster need not know them
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps] # runs' configurations, arms documents, evidence
   verbs: [get, list, create, patch]

@@ -119,7 +119,7 @@ class Model:
     keep: tuple[Arm, ...]
     stage: Stage
     stratum: str
-    weight: float
+    weight: int
     salt: str
     shadow_percent: float
     pilot: Pilot | None
@@ -130,9 +130,9 @@ class Model:
     patience: float | None
 
     @property
-    def share(self) -> float:
+    def share(self) -> int:
         """The percent that the document gives to the candidate by weight."""
-        return self.weight if self.candidate and self.stage in {Stage.CANARY, Stage.BAKING} else 0.0
+        return self.weight if self.candidate and self.stage in {Stage.CANARY, Stage.BAKING} else 0
 
     @property
     def adapters(self) -> tuple[Arm, ...]:

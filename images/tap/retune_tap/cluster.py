@@ -1,4 +1,4 @@
-"""The cluster's port: health, metrics, the state, and new arms documents. Asks no model anything."""
+"""The cluster's port: health, metrics, the state, and new arms documents. Asks no model, and no peer, anything."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from retune_tap.arms import ArmsError
 from retune_tap.envelope import MOST_BYTES
+from retune_tap.proxy import taken
 from retune_tap.replies import error, json_reply
 from retune_tap.state import state
 from retune_tap.tap import Tap
@@ -30,6 +31,7 @@ class Cluster:
                 web.get("/metrics", self._metrics),
                 web.get("/v1/state", self._state),
                 web.post("/v1/arms", self._arms),
+                web.post("/v1/feedback", self._feedback),
             ]
         )
         return app
@@ -62,6 +64,14 @@ class Cluster:
             served.asked()
         self._tap.tick()
         return json_reply(state(self._tap, since))
+
+    async def _feedback(self, request: web.Request) -> web.Response:
+        """From a peer, which does not know the id: only what is known here is answered, so that no question circles."""
+        try:
+            body = await request.json()
+        except (ValueError, RecursionError):
+            return error(400, "Bad Request", "the body is not JSON", "body")
+        return taken(self._tap, body)
 
     async def _arms(self, request: web.Request) -> web.Response:
         try:

@@ -13,7 +13,7 @@ from retune_tap.counting import STABLE
 from retune_tap.feedback import Known
 from retune_tap.served import Route, Served
 from retune_tap.tap import Tap
-from retune_tap.upstream import Answer, Asked, Broken, Streamed, Whole
+from retune_tap.upstream import Answer, Asked, Broken, Streamed, Whole, made_id
 
 # A user's machine that is gone without a word: milliseconds until the connection is given up.
 _GONE = 60_000
@@ -27,10 +27,14 @@ class Delivery:
         self._tap, self._served, self._label, self._copied = tap, served, label, copied
         self._counted = route is not None and route.counted
         self._ticket = route.ticket if route else None
-        self._metrics = served.metrics[label]
+        # What the candidate's failure cost stable's answer is not stable's, in no graph either.
+        self._metrics = served.metrics[label] if route else None
 
     async def run(self, request: web.Request, asked: Asked, answer: Answer, started: float) -> web.StreamResponse:
         """Deliver it; `started` is when the request came, in the tap's clock."""
+        if self._tap.answers.knows(answer.id):
+            # The server makes its ids from the user's own x-request-id, which may be said for many requests.
+            answer.id = made_id()
         answer.headers["x-retune-arm"] = self._label
         answer.headers["x-retune-id"] = answer.id
         try:
@@ -46,7 +50,8 @@ class Delivery:
 
     def _began(self, answer: Answer, started: float) -> None:
         now = self._tap.clock()
-        self._metrics.first_token.observe(now - started)
+        if self._metrics:
+            self._metrics.first_token.observe(now - started)
         if self._ticket:
             self._ticket.first_token(now)
             if self._label == STABLE:
@@ -56,9 +61,9 @@ class Delivery:
 
     def _ended(self, asked: Asked, tokens: int | None, text: str | None, started: float) -> None:
         now = self._tap.clock()
-        self._metrics.latency.observe(now - started)
-        if tokens:
-            self._metrics.tokens.inc(tokens)
+        if self._metrics:
+            self._metrics.latency.observe(now - started)
+            self._metrics.tokens.inc(tokens or 0)
         if self._ticket:
             self._ticket.answered(now, tokens, text)
             if self._label == STABLE:
@@ -84,7 +89,8 @@ class Delivery:
             async for event in answer.events():
                 await write(event)
         except Broken:
-            self._metrics.errors.inc()
+            if self._metrics:
+                self._metrics.errors.inc()
             if self._ticket:
                 self._ticket.failed(self._tap.clock())
             if not answer.seen.broken:

@@ -1,11 +1,13 @@
 """When a request counts, and as what: the same rule in both arms. Knows times and outcomes, no network.
 
-Errors: at the outcome. Slow: when its age is reached or the answer came, whichever is first. Long and InvalidOutput: at
-the end of an answer. Overrides: at the end of its window. Client errors do not count, nor cancellations before an edge.
+Errors: at the outcome; an answer that begins later than a candidate is waited for is bad, whoever's it is. Slow: when
+its age is reached or the answer came, whichever is first. Long and InvalidOutput: at the end of an answer. Overrides:
+at the end of its window. Client errors do not count, nor cancellations before an edge.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from retune_tap.arms import Builtin, Edge
@@ -19,7 +21,7 @@ Count = Callable[[str, bool], None]
 class Ticket:
     """One request on its way past the edges that were in force when it was routed."""
 
-    __slots__ = ("_count", "_edges", "_schemas", "_slow", "_started", "overridden")
+    __slots__ = ("_begun", "_count", "_edges", "_late", "_schemas", "_slow", "_started", "limit", "overridden")
 
     def __init__(
         self, edges: tuple[Edge, ...], schemas: dict[str, Schema], count: Count, started: float, deadlines: Deadlines
@@ -32,7 +34,10 @@ class Ticket:
         self._slow = [edge for edge in edges if edge.builtin is Builtin.SLOW]
         for edge in self._slow:
             deadlines.add(started + edge.seconds, self._aged)
+        self._begun = self._late = False
         self.overridden = False
+        # Seconds that a candidate is waited for before another is asked: the same makes stable's answer bad.
+        self.limit = math.inf
 
     @property
     def wants_text(self) -> bool:
@@ -63,14 +68,16 @@ class Ticket:
 
     def first_token(self, now: float) -> None:
         """The first of an answer came."""
+        self._begun, self._late = True, now - self._started >= self.limit
         self._settle_slow(now, first_token=True)
 
     def answered(self, now: float, tokens: int | None, text: str | None) -> None:
         """The whole answer came: of so many tokens (None: not known), this text (None: not text, or too long)."""
         self._settle_slow(now)
+        late, self._late = self._late, False
         for edge in self._edges:
             if edge.builtin is Builtin.ERRORS:
-                self._count(edge.name, False)
+                self._count(edge.name, late)
             elif edge.builtin is Builtin.LONG and tokens is not None:
                 self._count(edge.name, tokens > edge.tokens)
             elif edge.builtin is Builtin.INVALID_OUTPUT and text is not None and edge.name in self._schemas:
@@ -78,15 +85,24 @@ class Ticket:
 
     def failed(self, now: float) -> None:
         """No answer, or a part of one: 5xx, time-out, connection lost, broken in mid-stream."""
-        self.left(now)
-        for edge in self._edges:
-            if edge.builtin is Builtin.ERRORS:
-                self._count(edge.name, True)
+        self._drop_slow(now)
+        self._erred()
 
     def left(self, now: float) -> None:
         """The client went, or erred: what it had not come to does not count."""
+        self._drop_slow(now)
+        if self._late or (not self._begun and now - self._started >= self.limit):
+            self._erred()
+
+    def _drop_slow(self, now: float) -> None:
         self._aged(now)
         self._slow = []
+
+    def _erred(self) -> None:
+        self._begun, self._late = True, False
+        for edge in self._edges:
+            if edge.builtin is Builtin.ERRORS:
+                self._count(edge.name, True)
 
     def windows(self) -> list[Edge]:
         """The edges that wait for an override."""

@@ -92,7 +92,7 @@ def _model(of: Reader) -> Model:
         keep=tuple(_arm(entry, of_trained=True) for entry in of.objects("keep", MOST_KEEP)),
         stage=of.choice("stage", Stage),
         stratum=of.text("stratum", most=64),
-        weight=of.number("weight", 0, 100),
+        weight=of.whole("weight", 0, 100),
         salt=of.text("salt", most=128),
         shadow_percent=of.object("shadow").number("percent", 0, 100) if of.has("shadow") else 0.0,
         pilot=_pilot(of.object("pilot")) if of.has("pilot") else None,

@@ -46,6 +46,8 @@ def text_of(answer: dict[str, Any]) -> str | None:
     """The text of the first choice; None if it is not text (a call of a tool)."""
     choice = _first(answer)
     message = choice.get("message")
+    if isinstance(message, dict) and message.get("tool_calls"):
+        return None
     text = message.get("content") if isinstance(message, dict) else choice.get("text")
     return text if isinstance(text, str) and len(text) <= MOST_TEXT else None
 
@@ -72,6 +74,14 @@ def data_of(event: bytes) -> bytes:
     return b""
 
 
+def says_error(event: bytes) -> bool:
+    """Whether the server says in an event that it failed; as chat and completions do, or /v1/responses."""
+    if b'"error"' not in event:
+        return False
+    answer = object_of(data_of(event))
+    return answer.get("error") is not None or answer.get("type") in ("error", "response.failed")
+
+
 class Stream:
     """What is known of a stream of events so far."""
 
@@ -80,6 +90,7 @@ class Stream:
         self._wants_text, self._hides_usage = wants_text, hides_usage
         self._text: list[str] | None = [] if wants_text else None
         self._size = 0
+        self._said = False
         self._chunks = 0
         self._usage: int | None = None
         self.done = False
@@ -93,7 +104,7 @@ class Stream:
     @property
     def text(self) -> str | None:
         """The first choice's text so far; None if it is not wanted, not text, or too long."""
-        return "".join(self._text) if self._text else None
+        return "".join(self._text) if self._said and self._text is not None else None
 
     def saw(self, event: bytes) -> bool:
         """Note an event; whether the user is to get it."""
@@ -107,7 +118,7 @@ class Stream:
                 self._usage = tokens
                 if answer.get("choices") == []:
                     return not self._hides_usage
-        if b'"error"' in event and "error" in object_of(data_of(event)):
+        if says_error(event):
             self.broken = True
             return True
         self._chunks += b'"content":' in event or b'"text":' in event
@@ -119,7 +130,10 @@ class Stream:
         choice = _first(object_of(data_of(event)))
         delta = choice.get("delta")
         part = delta.get("content") if isinstance(delta, dict) else choice.get("text")
-        if isinstance(part, str) and part and choice.get("index", 0) == 0 and self._text is not None:
+        if isinstance(delta, dict) and delta.get("tool_calls"):
+            self._text = None
+        elif isinstance(part, str) and choice.get("index", 0) == 0 and self._text is not None:
+            self._said = True
             self._size += len(part)
             if self._size > MOST_TEXT:
                 self._text = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from retune_tap.deadlines import Deadlines
+from retune_tap.arms import Edge
 from retune_tap.edges import Ticket
 
 MOST_IDS = 100_000
@@ -46,10 +45,10 @@ class Feedback:
         if not isinstance(response, str) or not response or len(response) > 512:
             raise FeedbackError("id", "id is not the id of a response (see x-retune-id)")
         thumbs, score = body.get("thumbs"), body.get("score")
-        if thumbs not in {None, "up", "down"}:
+        if thumbs is not None and thumbs not in ("up", "down"):
             raise FeedbackError("thumbs", "thumbs is not up or down")
         number = isinstance(score, int | float) and not isinstance(score, bool)
-        if score is not None and not (number and math.isfinite(score) and 0 <= score <= 1):
+        if score is not None and not (number and 0 <= score <= 1):
             raise FeedbackError("score", "score is not a number from 0 to 1")
         for name in ("override", "frustration"):
             if not isinstance(body.get(name, False), bool):
@@ -57,6 +56,10 @@ class Feedback:
         if all(body.get(name) is None for name in SIGNALS):
             raise FeedbackError("thumbs", f"there is none of {', '.join(SIGNALS)}")
         return cls(response, thumbs, body.get("override", False), body.get("frustration", False), score)
+
+    def told(self) -> dict[str, Any]:
+        """As it is written; what was not said is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(slots=True)
@@ -73,12 +76,17 @@ class Known:
 class Answers:
     """The answers that were given lately, by response id."""
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        self._deadlines = deadlines
+    def __init__(self) -> None:
         self._known: OrderedDict[str, Known] = OrderedDict()
+        # By window in seconds, the answers that wait for its end: oldest first, as they are known.
+        self._waiting: dict[float, deque[tuple[Known, Edge]]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def knows(self, response: str) -> bool:
+        """Whether an answer with this id may be spoken of."""
+        return response in self._known
 
     def gave(self, response: str, known: Known) -> None:
         """An answer with this id has begun. An id that is given twice is the first one's."""
@@ -86,19 +94,27 @@ class Answers:
             return
         self._known[response] = known
         if known.ticket:
-            ticket = known.ticket
-            for edge in ticket.windows():
-                # An id that had to be forgotten before its time was not watched to the end: it does not count.
-                def settle(_now: float, edge: Any = edge) -> None:  # noqa: ANN401
-                    if self._known.get(response) is known:
-                        ticket.settle_override(edge)
-
-                self._deadlines.add(known.at + min(edge.window, KEPT - 1.0), settle)
+            for edge in known.ticket.windows():
+                self._waiting.setdefault(min(edge.window, KEPT - 1.0), deque()).append((known, edge))
         while len(self._known) > MOST_IDS:
-            self._known.popitem(last=False)
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """An id that is forgotten before its time was not watched to the end: it does not count."""
+        _, oldest = self._known.popitem(last=False)
+        for waiting in self._waiting.values():
+            while waiting and waiting[0][0] is oldest:
+                waiting.popleft()
 
     def expire(self, now: float) -> None:
-        """Forget what is older than an hour."""
+        """Settle what waited for its end, and forget what is older than an hour."""
+        for window, waiting in list(self._waiting.items()):
+            while waiting and waiting[0][0].at + window <= now:
+                known, edge = waiting.popleft()
+                if known.ticket:
+                    known.ticket.settle_override(edge)
+            if not waiting:
+                del self._waiting[window]
         while self._known and next(iter(self._known.values())).at <= now - KEPT:
             self._known.popitem(last=False)
 

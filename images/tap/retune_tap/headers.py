@@ -51,6 +51,8 @@ def to_endpoint(key: str | None) -> CIMultiDict[str]:
     return kept
 
 
-def to_user(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """An answer's headers for the user."""
+def to_user(headers: Mapping[str, str], *, endpoint: bool = False) -> CIMultiDict[str]:
+    """An answer's headers for the user; an endpoint's tell of the account that pays for it, and end here."""
+    if endpoint:
+        return CIMultiDict((name, value) for name, value in headers.items() if name.lower() == "content-type")
     return _without(headers, _RESPONSE)

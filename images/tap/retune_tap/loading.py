@@ -93,6 +93,8 @@ class Loading:
 
     async def look(self) -> None:
         """One pass: what is lost is loaded again, what is not named any more is unloaded."""
+        # What is loaded while the server makes its list is not in it.
+        before = {name for name, standing in self._standing.items() if standing.state is State.READY}
         try:
             names = await self._adapters.loaded()
         except Exception as error:  # noqa: BLE001 - whatever it is, the server cannot be read now
@@ -104,7 +106,7 @@ class Loading:
         now = self._clock()
         for name, arm in self._wanted.items():
             standing = self._standing[name]
-            if standing.state is State.READY and name not in names:
+            if standing.state is State.READY and name in before and name not in names:
                 self._standing[name] = standing = Standing(message="the model server does not have it any more")
             if arm.kind is Kind.BASE and name in names:
                 standing.state, standing.message = State.READY, ""

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from retune_tap import headers as hygiene
-from retune_tap.counting import CANARY, STABLE
+from retune_tap.counting import STABLE
 from retune_tap.delivery import Delivery
 from retune_tap.feedback import Feedback, FeedbackError
 from retune_tap.replies import error, json_reply
@@ -64,7 +64,7 @@ class Proxy:
         except _RefusedError as refused:
             return refused.reply
         if path == "/v1/feedback":
-            return self._feedback(body)
+            return await self._feedback(body)
         try:
             served = self._served(body)
         except _RefusedError as refused:
@@ -84,7 +84,7 @@ class Proxy:
             reply = error(408, "BadRequestError", "the request did not come to its end")
         except web.HTTPRequestEntityTooLarge:
             reply = error(413, "BadRequestError", f"the body is larger than {self._settings.most_body} bytes")
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, web.RequestPayloadError):
             reply = error(400, "Bad Request", "the body is not JSON", "body")
         raise _RefusedError(reply)
 
@@ -105,14 +105,12 @@ class Proxy:
         entries = [{"id": name, "object": "model", "created": 0, "owned_by": "retune"} for name in self._tap.models]
         return json_reply({"object": "list", "data": entries})
 
-    def _feedback(self, body: object) -> web.Response:
-        try:
-            feedback = Feedback.of(body)
-        except FeedbackError as wrong:
-            return error(400, "Bad Request", str(wrong), wrong.field)
-        if not self._tap.take(feedback):
-            return error(404, "NotFoundError", "no answer of the last hour has this id here", "id")
-        return json_reply({"id": feedback.id}, 202)
+    async def _feedback(self, body: object) -> web.Response:
+        """Take it, or have the pod take it that gave the answer: the Service sends it to any."""
+        reply = taken(self._tap, body)
+        if reply.status == 404 and await self._tap.peers.take(Feedback.of(body)):
+            return json_reply({"id": Feedback.of(body).id}, 202)
+        return reply
 
     async def _plain(self, method: str, path: str, request: web.Request) -> web.Response:
         query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
@@ -138,26 +136,32 @@ class Proxy:
     async def _split(self, request: web.Request, served: Served, asked: Asked) -> web.StreamResponse:
         started = self._tap.clock()
         route = served.route(request.headers, started)
+        alone = served.fixed is not None
+        if not alone:
+            route.ticket.limit = self._candidates_time(asked)
         copied = served.shadowed() if route.label == STABLE and route.counted else None
         try:
-            answer = await self._ask(
-                route, asked, alone=served.fixed is not None, wants_text=copied is not None or route.ticket.wants_text
-            )
+            wants_text = copied is not None or route.ticket.wants_text
+            answer = await self._ask(route, asked, alone=alone, wants_text=wants_text)
         except Unanswered as failed:
             route.ticket.failed(self._tap.clock())
             served.metrics[route.label].errors.inc()
-            if route.label == STABLE or served.fixed or not served.fallback.allow(self._tap.clock()):
+            if route.label == STABLE or alone or not served.fallback.allow(self._tap.clock()):
                 return _failed(failed, route.label)
             return await self._fall_back(request, served, asked, started)
-        except asyncio.CancelledError:
+        except BaseException:  # the client's going, for the most part
             route.ticket.left(self._tap.clock())
             raise
         return await Delivery(self._tap, served, route.label, route, copied).run(request, asked, answer, started)
 
+    def _candidates_time(self, asked: Asked) -> float:
+        """Seconds that a candidate is waited for, and after which stable's answer is bad as well."""
+        return self._settings.candidate_first_time if asked.stream else self._settings.candidate_whole_time
+
     async def _ask(self, route: Route, asked: Asked, *, alone: bool, wants_text: bool) -> Answer:
-        limit = self._settings.stable_time
-        if route.label == CANARY and not alone:  # there is a stable to fall back to
-            limit = self._settings.candidate_first_time if asked.stream else self._settings.candidate_whole_time
+        # Where there is no stable to fall back to, nothing is won by giving up sooner.
+        waits = route.label == STABLE or alone
+        limit = self._settings.stable_time if waits else self._candidates_time(asked)
         try:
             return await self._tap.upstream.ask(route.arm, asked, wants_text=wants_text, limit=limit)
         except Unanswered as failed:
@@ -177,6 +181,17 @@ class Proxy:
         except Unanswered as failed:
             return _failed(failed, STABLE)
         return await Delivery(self._tap, served, STABLE, None, None).run(request, asked, answer, started)
+
+
+def taken(tap: Tap, body: object) -> web.Response:
+    """The answer to a feedback in this pod: 202, 404 for an id that it does not know, 400 with the field."""
+    try:
+        feedback = Feedback.of(body)
+    except FeedbackError as wrong:
+        return error(400, "Bad Request", str(wrong), wrong.field)
+    if not tap.take(feedback):
+        return error(404, "NotFoundError", "no answer of the last hour has this id here", "id")
+    return json_reply({"id": feedback.id}, 202)
 
 
 def _whole(answer: Whole, arm: str) -> web.Response:

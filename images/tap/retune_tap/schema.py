@@ -8,16 +8,22 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from referencing import Registry
-from referencing.exceptions import Unresolvable
+
+
+class SchemaError(Exception):
+    """This is no JSON schema."""
 
 
 class Schema:
     """A JSON schema, ready to be asked."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Raise jsonschema.SchemaError if it is none."""
-        kind = validator_for(schema, default=jsonschema.Draft202012Validator)
-        kind.check_schema(schema)
+        """Raise SchemaError if it is none."""
+        try:
+            kind = validator_for(schema, default=jsonschema.Draft202012Validator)
+            kind.check_schema(schema)
+        except Exception:  # noqa: BLE001 - a `$schema` that is no text fails in the library's own ways
+            raise SchemaError from None
         # Without a registry of its own the library would fetch what `$ref` names.
         self._validator = kind(schema, registry=Registry())
 
@@ -25,5 +31,5 @@ class Schema:
         """Whether the text is JSON of this schema."""
         try:
             return bool(self._validator.is_valid(json.loads(text)))
-        except (ValueError, RecursionError, Unresolvable):
+        except Exception:  # noqa: BLE001 - a model can write numbers that the library's arithmetic ends on
             return False

@@ -9,9 +9,11 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -22,9 +24,24 @@ from retune_tap.settings import Settings, SettingsError
 from retune_tap.tap import Tap
 
 _LOG = logging.getLogger(__name__)
+_HTTP = logging.getLogger(f"{__name__}.http")
 _TICK = 0.25
 _LOOK = 5.0
 _FILE = 2.0
+
+
+def _discreet(record: logging.LogRecord) -> bool:
+    """Say what went wrong and where, not the exception's text: of a malformed request it holds the user's own line."""
+    if record.exc_info and record.exc_info[0]:
+        kind, _, trace = record.exc_info
+        frames = traceback.extract_tb(trace)
+        at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        record.msg, record.args = f"a request could not be handled: {kind.__name__}{at}", ()
+        record.exc_info = record.exc_text = None
+    return True
+
+
+_HTTP.addFilter(_discreet)
 
 
 @dataclass
@@ -42,9 +59,13 @@ async def listen(tap: Tap) -> Ports:
     settings = tap.settings
     # A user who goes must be noticed, so that the server stops to generate for nobody.
     users = web.AppRunner(
-        Proxy(tap).app(), access_log=None, handler_cancellation=True, shutdown_timeout=settings.drain_time
+        Proxy(tap).app(),
+        access_log=None,
+        logger=_HTTP,
+        handler_cancellation=True,
+        shutdown_timeout=settings.drain_time,
     )
-    cluster = web.AppRunner(Cluster(tap).app(), access_log=None, shutdown_timeout=1.0)
+    cluster = web.AppRunner(Cluster(tap).app(), access_log=None, logger=_HTTP, shutdown_timeout=1.0)
     numbers = []
     for runner, port in ((users, settings.user_port), (cluster, settings.cluster_port)):
         await runner.setup()
@@ -99,7 +120,7 @@ async def run(settings: Settings, adapters: Adapters) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tap = Tap(settings, adapters, clock=time.monotonic, wall=time.time, chance=random.Random())  # noqa: S311 - not secret
-    tap.read_file()
+    tap.start()
     try:
         ports = await listen(tap)
         async with keeping(tap):

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import jsonschema  # type: ignore[import-untyped]
-
 from retune_tap.arms import Arm, Builtin, Model, Stage
 from retune_tap.counting import CANARY, STABLE, Counters, Label
 from retune_tap.deadlines import Deadlines
@@ -18,7 +16,7 @@ from retune_tap.fallback import Fallback
 from retune_tap.heaviest import Heaviest
 from retune_tap.metrics import Metrics
 from retune_tap.pacing import Pacing
-from retune_tap.schema import Schema
+from retune_tap.schema import Schema, SchemaError
 from retune_tap.splitting import Splitter, to_candidate
 
 _SAMPLES = 1024
@@ -91,7 +89,7 @@ class Served:
             if edge.builtin is Builtin.INVALID_OUTPUT and edge.schema is not None:
                 try:
                     self._schemas[edge.name] = Schema(edge.schema)
-                except jsonschema.SchemaError:
+                except SchemaError:
                     # No count at all is seen by the operator and holds; counting everything as bad would roll back.
                     continue
         self.counters.open(plan.stratum)
@@ -132,9 +130,9 @@ class Served:
         patience = self.plan.patience
         return patience is not None and (self._asked is None or self._clock() - self._asked > patience)
 
-    def weight(self) -> float:
+    def weight(self) -> int:
         """The share in percent that is really given."""
-        return 0.0 if self.held() else self.plan.share
+        return 0 if self.held() else self.plan.share
 
     def route(self, headers: Mapping[str, str], now: float) -> Route:
         """Give a request its arm; `now` in the clock."""

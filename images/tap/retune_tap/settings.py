@@ -32,6 +32,8 @@ class Settings:
     arm: str = ""
     serves: str = "base"
     digest: str = ""
+    # The taps of the other pods: a name that resolves to all of them, or several, with commas; a port after a colon.
+    peers: str = ""
 
     user_host: str = "0.0.0.0"  # noqa: S104 - a pod's port is for its Service
     user_port: int = 8000
@@ -84,8 +86,10 @@ class Settings:
             arms_file=Path(need("RETUNE_ARMS_FILE")),
             upstream=need("RETUNE_UPSTREAM").rstrip("/"),
             models=Path(need("RETUNE_MODELS")),
-            endpoint_key=environment.get("RETUNE_BASELINE_OPENAI_API_KEY") or None,
+            # A line's end is the commonest slip in a Secret that was made by hand.
+            endpoint_key=environment.get("RETUNE_BASELINE_OPENAI_API_KEY", "").strip() or None,
             arm=arm,
             serves=environment.get("RETUNE_SERVES") or "base",
             digest=environment.get("RETUNE_SERVES_DIGEST", ""),
+            peers=environment.get("RETUNE_PEERS", ""),
         )

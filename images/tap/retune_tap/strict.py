@@ -6,7 +6,6 @@ sets weight 0.
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -41,7 +40,7 @@ class Reader:
     def number(self, key: str, low: float, high: float) -> float:
         """A finite number between `low` and `high`."""
         value = self._value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
             raise self._fail(key, "is not a number")
         if not low <= value <= high:
             raise self._fail(key, f"is not between {low:g} and {high:g}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 from retune_tap.arms import Adapters, Arm, ArmsError, Kind
 from retune_tap.deadlines import Deadlines
@@ -12,12 +13,15 @@ from retune_tap.envelope import Desk
 from retune_tap.feedback import Answers, Feedback
 from retune_tap.loading import Loading
 from retune_tap.metrics import Metrics
+from retune_tap.peers import Peers
 from retune_tap.served import Served
 from retune_tap.settings import Settings
 from retune_tap.shadow import Shadow
 from retune_tap.upstream import Upstream
 
 _LOG = logging.getLogger(__name__)
+# In the folder of models, which outlives the container.
+_KEPT = ".arms.json"
 
 
 class Tap:
@@ -47,7 +51,8 @@ class Tap:
         own = Arm(Kind.BASE, settings.serves, digest=settings.digest)
         self._fixed = (settings.arm, own) if settings.arm else None
         self._deadlines = Deadlines()
-        self.answers = Answers(self._deadlines)
+        self.answers = Answers()
+        self.peers = Peers(settings)
         self._chance = chance
         self._seen: tuple[int, int, int] | None = None
 
@@ -86,10 +91,32 @@ class Tap:
             del self.models[name]
         if self._fixed:
             self.loading.want([self._fixed[1]], [])
-            return document.generation
-        arms = [arm for plan in document.models.values() for arm in plan.adapters]
-        self.loading.want(arms, list(document.models))
+        else:
+            arms = [arm for plan in document.models.values() for arm in plan.adapters]
+            self.loading.want(arms, list(document.models))
+        self._keep(envelope)
         return document.generation
+
+    def start(self) -> None:
+        """Take the newer one of what this pod's last tap took and what is mounted.
+
+        A mount follows its ConfigMap after a minute or so: alone it would give back a share that was taken away.
+        """
+        with suppress(OSError):
+            kept = (self.settings.models / _KEPT).read_bytes()
+            try:
+                self.take_document(kept)
+            except ArmsError as error:
+                _LOG.warning("the arms document that was kept is not taken: %s", error)
+        self.read_file()
+
+    def _keep(self, envelope: bytes) -> None:
+        draft = self.settings.models / f"{_KEPT}.part"
+        try:
+            draft.write_bytes(envelope)
+            draft.replace(self.settings.models / _KEPT)
+        except OSError as error:
+            _LOG.warning("the arms document can't be kept for a restart: %s", error.strerror)
 
     def take(self, feedback: Feedback) -> bool:
         """Note what a user says of an answer; whether its id is known."""
@@ -133,4 +160,5 @@ class Tap:
         await self.loading.stop()
         for task in list(self.shadow.tasks):
             task.cancel()
+        await self.peers.close()
         await self.upstream.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from yarl import URL
 from retune_tap import headers as hygiene
 from retune_tap import outbound, template
 from retune_tap.arms import Arm, Kind
-from retune_tap.events import Rewriter, Stream, data_of, object_of, text_of, tokens_of
+from retune_tap.events import Rewriter, Stream, data_of, object_of, says_error, text_of, tokens_of
 from retune_tap.settings import Settings
 
 # No event of a stream is longer; one with logprobs has some kilobytes.
@@ -30,6 +31,8 @@ _DONE = frozenset({"/v1/chat/completions", "/v1/completions"})
 _NOT_THE_CLIENTS = frozenset({401, 403, 404, 408, 429})
 # uvicorn closes idle connections after 5 s; a request on one that it is closing would fail.
 _KEEP_ALIVE = 3.0
+# An id that can be a header, too.
+_ID = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class Unanswered(Exception):  # noqa: N818 - it is no error of the tap's
@@ -60,11 +63,12 @@ class Whole:
     """An answer that is all here. Client errors are answers, too."""
 
     def __init__(self, status: int, headers: CIMultiDict[str], body: bytes, asked: Asked) -> None:
+        """`headers` as the user is to get them."""
         answer = object_of(body)
         self.status, self.headers = status, headers
-        served, found = answer.get("model"), answer.get("id")
+        served = answer.get("model")
         self.body = Rewriter(served, asked.public)(body) if isinstance(served, str) else body
-        self.id = found if isinstance(found, str) and found else made_id()
+        self.id = _id(answer)
         self.text, self.tokens = text_of(answer), tokens_of(answer)
 
     def close(self) -> None:
@@ -75,14 +79,21 @@ class Streamed:
     """An answer whose first event is here."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, events: AsyncIterator[bytes], first: bytes, asked: Asked, stream: Stream
+        self,
+        response: aiohttp.ClientResponse,
+        events: AsyncIterator[bytes],
+        first: bytes,
+        asked: Asked,
+        stream: Stream,
+        *,
+        headers: CIMultiDict[str],
     ) -> None:
+        """`headers` as the user is to get them."""
         answer = object_of(data_of(first))
         # Streams of /v1/responses and /v1/messages begin with an event around the answer.
         answer = next((inner for key in ("response", "message") if isinstance(inner := answer.get(key), dict)), answer)
-        found, served = answer.get("id"), answer.get("model")
-        self.status, self.headers = response.status, hygiene.to_user(response.headers)
-        self.id = found if isinstance(found, str) and found else made_id()
+        served = answer.get("model")
+        self.status, self.headers, self.id = response.status, headers, _id(answer)
         self.seen = stream
         self._response, self._events, self._first = response, events, first
         self._rewrite = Rewriter(served, asked.public) if isinstance(served, str) else None
@@ -117,6 +128,11 @@ class Streamed:
 Answer = Whole | Streamed
 
 
+def _id(answer: dict[str, Any]) -> str:
+    found = answer.get("id")
+    return found if isinstance(found, str) and _ID.fullmatch(found) else made_id()
+
+
 def made_id() -> str:
     """An id for an answer that has none."""
     return f"retune-{secrets.token_hex(12)}"
@@ -128,7 +144,8 @@ class Upstream:
     def __init__(self, settings: Settings) -> None:
         """To be made within the event loop."""
         self._settings = settings
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_time)
+        # A stream that stands still for so long does not go on.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_time, sock_read=settings.stable_time)
         self._server = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
             timeout=timeout,
@@ -198,8 +215,11 @@ class Upstream:
                 stream = Stream(wants_text=wants_text, hides_usage=hides)
                 events = _events(response.content)
                 first = await anext(events, b"")
+                while first and not data_of(first):  # a comment, which keeps the connection open, is no answer
+                    first = await anext(events, b"")
                 _check_first(first)
-                return Streamed(response, events, first, asked, stream)
+                head = hygiene.to_user(response.headers, endpoint=endpoint)
+                return Streamed(response, events, first, asked, stream, headers=head)
             whole = await self._all(response)
             response.release()
         except BaseException:
@@ -209,7 +229,7 @@ class Upstream:
             missing = response.status == 404 and not endpoint
             status = 503 if missing else max(response.status, 502) if response.status < 500 else response.status
             raise Unanswered(status, f"the model answered {response.status}", missing=missing)
-        return Whole(response.status, hygiene.to_user(response.headers), whole, asked)
+        return Whole(response.status, hygiene.to_user(response.headers, endpoint=endpoint), whole, asked)
 
     def _request(self, arm: Arm, asked: Asked) -> tuple[aiohttp.ClientSession, URL, CIMultiDict[str], dict[str, Any]]:
         if arm.kind is not Kind.ENDPOINT:
@@ -245,7 +265,7 @@ def _check_first(event: bytes) -> None:
     """Raise Unanswered if a stream begins with its end, or with an error: nothing was sent yet."""
     if not event:
         raise Unanswered(502, "the model's stream is empty")
-    if b'"error"' in event and object_of(data_of(event)).get("error") is not None:
+    if says_error(event):
         raise Unanswered(500, "the model failed")
 
 
@@ -270,3 +290,5 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         rest = data[start:]
         if len(rest) > _MOST_EVENT:
             raise aiohttp.ClientPayloadError("an event is too long")
+    if data_of(rest) == b"[DONE]":  # the end may come without its empty line
+        yield b"data: [DONE]\n\n"

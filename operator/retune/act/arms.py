@@ -91,6 +91,8 @@ class Documents:
                 the next decision.
         """
         kept = self._memory.kept_arms(job.namespace, job.name)
+        if kept is not None and kept.arms is not None and kept.arms.uid != job.uid:
+            kept = None  # of a deleted namesake: whatever is there now has to be looked at anew
         known = kept.arms if kept is not None else None
         if (known.generation if known else 0) != (seen.arms.generation if seen.arms else 0):
             raise ApiError(409, "Conflict", f"the arms document of {job.name} is not the one that was decided on")

@@ -23,6 +23,7 @@ from retune.decide.actions import (
     PushArms,
     RemoveCanary,
     RunDecision,
+    StopServing,
     WriteArms,
     WriteLedger,
     WriteMemory,
@@ -94,12 +95,12 @@ class Hands:
                 await self._on_job(facts, action)
         except ApiError as error:
             if error.code in REFUSALS:
-                if isinstance(action, ServingAction):
+                if isinstance(action, ServingAction | StopServing):
                     await self._serving_applied(facts, decision.status, version, str(error))
                 else:
                     await self._run_refused(facts, decision.status, version, error)
             raise
-        if any(isinstance(done, ApplyServing | ApplyRoute) for done in decision.actions):
+        if any(isinstance(done, ApplyServing | ApplyRoute | StopServing) for done in decision.actions):
             await self._serving_applied(facts, decision.status, version, "")
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
@@ -111,8 +112,8 @@ class Hands:
             ApiError: a write failed; the decision is taken afresh on the next reconcile. If the API server refuses a
                 child for good, the run's condition `Admitted` says why before the error is raised.
         """
-        meta, old, new = facts.meta, _dump(facts.status), _dump(decision.status)
-        if new != old:
+        meta, new = facts.meta, _dump(decision.status) if decision.status != facts.status else {}
+        if new and new != _dump(facts.status):
             written = await self._status("FineTuneRun", "finetuneruns", meta, new)
             self._memory.run(written)
             version = written["metadata"]["resourceVersion"]
@@ -149,6 +150,8 @@ class Hands:
                 await self._client.delete("finetuneruns", namespace, name, uid)
             case ApplyServing() | ApplyRoute() | RemoveCanary() | WriteArms() | PushArms():
                 await self._serve(facts.meta, facts.serving, action)
+            case StopServing():
+                await deploy.remove(self._client, facts.meta)
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneJob")
 

@@ -17,6 +17,7 @@ from retune.decide.naming import (
     RUN_UID_LABEL,
     canary_name,
     evidence_name,
+    taps_name,
 )
 from retune.kube.client import FIELD_MANAGER, ApiError, Client
 
@@ -35,7 +36,7 @@ class Memory(Protocol):
 
 
 async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing, own: serving.Own) -> None:
-    """Apply Service, disruption budget and, last, since it carries the digest that says all is done, the Deployment.
+    """Apply Services, disruption budget and, last, since it carries the digest that says all is done, the Deployment.
 
     Raises:
         ApiError: a write failed, or (422) what is asked for is not to be had; the message names the field and the cure.
@@ -48,6 +49,7 @@ async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing,
     if wrong := serving.forbidden(template.serving.args):
         raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
     await _one(client, "services", job, serving.service(job, action))
+    await _one(client, "services", job, serving.peers(job))
     await _one(client, "poddisruptionbudgets", job, serving.budget(job, action))
     memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
 
@@ -78,11 +80,31 @@ async def remove_canary(client: Client, job: Meta) -> None:
         ApiError: a request failed.
     """
     name = canary_name(job.name)
-    for resource in ("services", "poddisruptionbudgets", "deployments"):
+    await _remove(client, job, ("services", name), ("poddisruptionbudgets", name), ("deployments", name))
+
+
+async def remove(client: Client, job: Meta) -> None:
+    """Delete what `apply` and `apply_route` have made; a namesake that the job does not control is left alone.
+
+    Raises:
+        ApiError: a deletion failed; the Deployment goes last, so that it is asked for again.
+    """
+    await _remove(client, job, ("httproutes", job.name))  # before what it leads to
+    await remove_canary(client, job)
+    services = [("services", job.name), ("services", taps_name(job.name))]
+    await _remove(client, job, *services, ("poddisruptionbudgets", job.name), ("deployments", job.name))
+
+
+async def _remove(client: Client, job: Meta, *objects: tuple[str, str]) -> None:
+    for resource, name in objects:
         found = await client.get(resource, job.namespace, name)
-        owners = (found or {}).get("metadata", {}).get("ownerReferences") or []
-        if found is not None and any(o.get("controller") and o["uid"] == job.uid for o in owners):
+        if found is not None and _controls(job, found):
             await client.delete(resource, job.namespace, name, found["metadata"]["uid"])
+
+
+def _controls(job: Meta, found: Raw) -> bool:
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(o.get("controller") and o["uid"] == job.uid for o in owners)
 
 
 async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:
@@ -90,8 +112,7 @@ async def _one(client: Client, resource: str, job: Meta, body: Raw) -> Raw:
     name = body["metadata"]["name"]
     found = await client.get(resource, job.namespace, name)
     if found is not None:
-        owners = found["metadata"].get("ownerReferences") or []
-        if not any(o.get("controller") and o["uid"] == job.uid for o in owners):
+        if not _controls(job, found):
             raise ApiError(
                 422,
                 "NotOurs",

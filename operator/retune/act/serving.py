@@ -18,8 +18,10 @@ from retune.decide.naming import (
     SERVES_STABLE,
     SERVING_DIGEST_ANNOTATION,
     SERVING_LABEL,
+    TAPS_LABEL,
     arms_name,
     canary_name,
+    taps_name,
 )
 
 USERS_PORT = 8000
@@ -118,7 +120,11 @@ def deployment(job: Meta, action: ApplyServing, own: Own) -> Raw:
             "selector": {"matchLabels": _selector(job.name, action.template)},
             "template": {
                 "metadata": {
-                    "labels": {**((user.labels if user else None) or {}), **metadata["labels"]},
+                    "labels": {
+                        **((user.labels if user else None) or {}),
+                        **metadata["labels"],
+                        TAPS_LABEL: job.name,
+                    },
                     "annotations": {**((user.annotations if user else None) or {}), **scraped, **refreshed},
                 },
                 "spec": _pod(job, action.template, own),
@@ -135,6 +141,23 @@ def service(job: Meta, action: ApplyServing) -> Raw:
         "kind": "Service",
         "metadata": _metadata(job, action.template),
         "spec": {"selector": _selector(job.name, action.template), "ports": [port]},
+    }
+
+
+def peers(job: Meta) -> Raw:
+    """The headless Service by which taps find each other: feedback comes to any, and one of them knows the answer."""
+    port = {"name": "cluster", "port": CLUSTER_PORT, "targetPort": "cluster", "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owned(taps_name(job.name), job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE}),
+        "spec": {
+            "clusterIP": "None",
+            # A pod that drains, or has lost its adapters, still knows what it answered.
+            "publishNotReadyAddresses": True,
+            "selector": {TAPS_LABEL: job.name},
+            "ports": [port],
+        },
     }
 
 
@@ -295,6 +318,7 @@ def _tap(job: Meta, template: ServingTemplate, own: Own, mounts: dict[str, list[
         "RETUNE_UPSTREAM": f"http://127.0.0.1:{SERVER_PORT}",
         "RETUNE_MODELS": MODELS,
         **({} if template.alone else {"RETUNE_MAX_RANK": str(template.max_rank)}),
+        "RETUNE_PEERS": f"{taps_name(job.name)}.{job.namespace}.svc",
         "HOME": TMP,
     }
     if template.alone is not None:

@@ -133,6 +133,11 @@ class RemoveCanary:
 
 
 @dataclass(frozen=True)
+class StopServing:
+    """Delete what serves for a job that serves no longer: HTTPRoute, Services, budgets, and last the Deployments."""
+
+
+@dataclass(frozen=True)
 class WriteArms:
     """Sign the document with the next generation, write it over the version it was decided on, push it to all taps."""
 
@@ -163,6 +168,7 @@ Action = (
     | ApplyServing
     | ApplyRoute
     | RemoveCanary
+    | StopServing
     | WriteArms
     | PushArms
     | WriteMemory

@@ -10,6 +10,7 @@ from datetime import datetime
 from retune.decide.arms import Arms
 
 BUCKETS = 32
+WINDOW = 15.0  # s
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class TapReading:
     quota_bad: int = 0
     p95: Mapping[str, float] = field(default_factory=dict)
     shadow: ShadowCount = ShadowCount()
+
+    def skew(self, at: float) -> float:
+        """Seconds to add to the times of its windows where it is `at` now: whole windows, so that they stay aligned."""
+        return round((at - self.now) / WINDOW) * WINDOW
 
 
 @dataclass(frozen=True)
@@ -154,3 +159,9 @@ class Serving:
     memory: str = ""
     canary: str = ""
     route: RouteSeen | None = None
+
+    @property
+    def overtaken(self) -> bool:
+        """A tap follows a newer document than is known here (an earlier leader's, or this one is from a backup)."""
+        written = self.arms.generation if self.arms is not None else 0
+        return any(tap.generation > written for tap in self.taps.values())

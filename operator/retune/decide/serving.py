@@ -8,8 +8,9 @@ import json
 from dataclasses import asdict, replace
 
 from retune.api import CandidateModel, Initial, RolloutIntent, Serving, Source, Store
-from retune.decide.actions import ApplyServing, PushArms, RemoveCanary, ServingTemplate, WriteArms
+from retune.decide.actions import ApplyServing, PushArms, RemoveCanary, ServingTemplate, StopServing, WriteArms
 from retune.decide.arms import Arm, Arms, Split
+from retune.decide.conditions import find
 from retune.decide.draft import JobDraft
 from retune.decide.facts import RunFacts
 from retune.decide.naming import REFRESH_ANNOTATION
@@ -20,6 +21,7 @@ from retune.decide.rollout.scene import Scene, arm_is, candidate_arm, in_rollout
 
 SMALLEST_RANK = 16
 LOOK, SOON = 60.0, 5.0  # s between two looks at taps at rest, and while they do not all do as they were told
+AGAIN = 15.0  # s, where some do not answer: each look waits for them, and events tell of pods that come and go
 # Of `serving`, what lies in the arms document, in no pod.
 _NOT_IN_PODS = {"sticky_header", "opt_out_header", "corrections", "http_route", "initial", "mode"}
 
@@ -84,22 +86,22 @@ def served(draft: JobDraft) -> bool:
     run = in_rollout(draft.facts.runs)
     _show_candidate(draft, run)
     if spec is None:
-        if run is None:
-            _rest_as_it_was(draft)
+        _rest_as_it_was(draft, run)
         return False
     if spec.serving is None:
-        if draft.facts.serving.deployed:
-            text = "spec.serving was taken away; what serves is left as it stands. Delete its Deployment and Service."
-            draft.condition("Ready", "Unknown", "NotServed", text)
+        _stop(draft, run)
         return False
     scene = scene_of_job(draft)
     if scene is None:
+        _rest_as_it_was(draft, run)
+        _route_as_it_was(draft, spec.serving, run)
         draft.condition("Ready", "False", "NotToBeHad", refused(spec))
         return False
     made = _made(draft, scene, run)
     if made is None:
         text = "Serving waits until the first run's preflight has resolved spec.baseModel.uri."
         draft.condition("Ready", "False", "BaseNotResolved", text)
+        _rest_as_it_was(draft, run)
         return False
     seen, digest = draft.facts.serving, template_digest(made)
     refresh = draft.facts.meta.annotations.get(REFRESH_ANNOTATION, "")
@@ -141,7 +143,7 @@ def _rest_separate(draft: JobDraft, scene: Scene) -> None:
         if seen.canary:  # the mode has been changed
             draft.actions.append(RemoveCanary())
         return
-    route = separate.route(scene, 0, seen)
+    route = separate.route(scene.serving, 0, seen)
     if route is not None:
         draft.actions.append(route)
         draft.again_in(SOON)
@@ -161,6 +163,24 @@ def _say_route(draft: JobDraft, scene: Scene) -> None:
         draft.condition("Ready", "False", "RouteNotFollowed", f"The HTTPRoute is not followed: {route.refused}")
 
 
+def _stop(draft: JobDraft, run: RunFacts | None) -> None:
+    """The spec asks for no serving: what serves is taken away, once no run is under way that was to serve."""
+    seen, active = draft.facts.serving, draft.active
+    if not seen.deployed:
+        if find(draft.status.conditions, "Ready") is not None:
+            draft.condition("Ready", "False", "NotServed", "Nothing serves: the job has no spec.serving.")
+        return
+    if active is not None and active.spec.serving is not None and not active.meta.deleting:
+        name = active.meta.name
+        text = f"spec.serving was taken away; what serves goes when run {name}, which was made to serve, has ended."
+        draft.condition("Ready", "Unknown", "NotServed", text)
+        _rest_as_it_was(draft, run)
+        return
+    draft.actions.append(StopServing())
+    draft.set(conditions=tuple(c for c in draft.status.conditions if c.type != "ServingHealthy"))
+    draft.condition("Ready", "False", "NotServed", "spec.serving was taken away; what served is being deleted.")
+
+
 def _show_candidate(draft: JobDraft, run: RunFacts | None) -> None:
     weight = run.status.rollout.weight if run is not None and run.status.rollout is not None else 0
     draft.set(candidate=CandidateModel(run=run.meta.name, weight=weight) if run is not None else None)
@@ -169,21 +189,23 @@ def _show_candidate(draft: JobDraft, run: RunFacts | None) -> None:
 def _rest(draft: JobDraft, desired: Arms) -> None:
     """Write the arms where they differ; push them to taps that have older ones."""
     seen = draft.facts.serving
-    if not desired.same_as(seen.arms):
+    if not desired.same_as(seen.arms) or seen.overtaken:
         draft.actions.append(WriteArms(desired))
         draft.again_in(SOON)
         return
     late = behind(seen)
     if late:
         draft.actions.append(PushArms(late))
-    settled = not late and not seen.silent and all(p.ready for p in seen.pods)
-    draft.again_in(LOOK if settled else SOON)
+    stables = [split.stable for split in desired.models.values()]
+    loading = any(not arm_is(tap.arms.get("stable"), arm) for tap in seen.taps.values() for arm in stables)
+    settled = not seen.silent and all(p.ready for p in seen.pods)
+    draft.again_in(SOON if late or loading else LOOK if settled else AGAIN)
 
 
-def _rest_as_it_was(draft: JobDraft) -> None:
-    """The spec cannot be read: whatever was written last stays, but for a candidate whose run is gone."""
+def _rest_as_it_was(draft: JobDraft, run: RunFacts | None) -> None:
+    """The spec does not say how: whatever was written last stays, but for a candidate whose run is gone."""
     last = draft.facts.serving.arms
-    if last is None:
+    if last is None or run is not None:
         return
     models = {
         name: Split(
@@ -197,6 +219,15 @@ def _rest_as_it_was(draft: JobDraft) -> None:
         for name, s in last.models.items()
     }
     _rest(draft, Arms(last.namespace, last.job, last.uid, models))
+
+
+def _route_as_it_was(draft: JobDraft, serving: Serving, run: RunFacts | None) -> None:
+    """The same of the HTTPRoute, where there is one: nobody would watch the candidate."""
+    seen = draft.facts.serving
+    if run is None and seen.route is not None and serving.http_route is not None:
+        route = separate.route(serving, 0, seen)
+        if route is not None:
+            draft.actions.append(route)
 
 
 def behind(seen: Seen) -> tuple[ServingPod, ...]:

@@ -145,8 +145,9 @@ class Observer:
         serving = await self._routed(serving, job, facts.spec)
         place = f"{facts.meta.namespace}/{facts.spec.job_ref.uid}"
         model = _model(serving, told.model_name or facts.spec.job_ref.name)
-        # Until something is kept, whatever was decided on the windows may have been lost, so all are asked for.
-        windows = "new" if serving.memory else "all"
+        # Until something is kept, whatever was decided on the windows may have been lost, so all are asked for; and a
+        # rollout that begins again needs the hour before it again.
+        windows = "new" if serving.memory and facts.status.phase is not RunPhase.LOADING else "all"
         said, queries = await asyncio.gather(
             self._rollouts.taps.read(place, model, serving.pods, _generation(serving), windows=windows)
             if serving.deployed

@@ -15,7 +15,7 @@ PORT = 9090
 TIMEOUT = 1.5  # s
 LARGEST = 4 * 2**20  # bytes of an answer
 SHARED = 1.0  # s for which the run's and the job's reconcile use the same answers
-OVERLAP = 600.0  # s of windows that are asked for again, should what was decided on them have been lost
+OVERLAP = 180.0  # s of windows that are asked for again, should what was decided on them have been lost
 
 
 class Polled(Protocol):

@@ -8,10 +8,11 @@ from tests.unit import make
 from tests.unit.act.test_manifests import violations
 from tests.unit.serves import JOB, META, SIGNER, Server, action
 
-from retune.act import deploy, serving
+from retune.act import deploy, manifests, serving
 from retune.act.serving import Own
 from retune.api import HttpRoute
-from retune.decide.actions import Alone, ApplyRoute, ApplyServing
+from retune.decide.actions import Alone, ApplyRoute, ApplyServing, CreateChild
+from retune.decide.facts import Stage
 from retune.kube.client import ApiError
 
 OWN = Own("tap:1", "server:1", SIGNER.public)
@@ -34,6 +35,10 @@ class Kept(Server):
 
     missing: str = ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[str] = []
+
     async def apply(self, resource: str, namespace: str, body: Raw, subresource: str = "") -> Raw:
         if resource == self.missing:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
@@ -41,6 +46,7 @@ class Kept(Server):
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str) -> None:
         assert self.objects.pop((resource, name))["metadata"]["uid"] == uid
+        self.gone.append(resource)
 
 
 class Noted:
@@ -102,6 +108,27 @@ def test_a_pod_of_one_arm_serves_a_checked_model_by_its_own_name_and_takes_no_ad
     seen = env(tap)
     assert (seen["RETUNE_ARM"], seen["RETUNE_SERVES"]) == ("canary", "triage-abc")
     assert seen["RETUNE_SERVES_DIGEST"] == make.ADAPTER
+
+
+def test_taps_of_both_arms_find_each_other_and_no_other_pods_of_the_job() -> None:
+    selector = serving.peers(META)["spec"]["selector"]
+    for canary in (False, True):
+        pods = serving.deployment(META, alone(canary), OWN)["spec"]["template"]
+        assert selector.items() <= pods["metadata"]["labels"].items()
+        assert env(pods["spec"]["containers"][0])["RETUNE_PEERS"] == f"triage-taps.{META.namespace}.svc"
+    others = manifests.child(make.run_facts(), CreateChild(Stage.PREFLIGHT, 1))["spec"]["template"]["metadata"]
+    assert not selector.items() <= others["labels"].items()
+
+
+async def test_of_a_job_that_serves_no_longer_nothing_is_left_and_the_route_goes_first() -> None:
+    server = Kept()
+    for canary in (False, True):
+        await deploy.apply(server, Noted(), META, alone(canary), OWN)  # type: ignore[arg-type]
+    await deploy.apply_route(server, META, told(10))  # type: ignore[arg-type]
+    await deploy.remove(server, META)  # type: ignore[arg-type]
+    assert server.objects == {}
+    assert server.gone[0] == "httproutes", "a Gateway answers 500 for a route whose Service is gone"
+    assert server.gone[-1] == "deployments", "while it is there, the rest is asked for again"
 
 
 async def test_a_cluster_without_the_gateway_api_is_told_what_to_install() -> None:

@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.unit import make
-from tests.unit.serves import META, NS, OTHER, SIGNER, Server, action, arms, configmap, pod
+from tests.unit.serves import META, NS, OTHER, SIGNER, UID, Server, action, arms, configmap, pod
 
 from retune.act.arms import Documents, Push
 from retune.act.carry_out import Hands, Serves
 from retune.act.serving import Own
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, RunPhase
-from retune.decide.actions import JobDecision, PushArms, RunDecision, WriteArms, WriteMemory
+from retune.decide.actions import JobDecision, PushArms, RunDecision, StopServing, WriteArms, WriteMemory
 from retune.decide.readings import Serving, TapReading
 from retune.kube.client import ApiError
 from retune.observe.cache import Caches
@@ -147,6 +147,14 @@ async def test_a_configmap_of_somebody_else_is_left_alone(world: World) -> None:
     assert world.server.objects["configmaps", "triage-arms"]["data"] == {"arms.json": "mine"}
 
 
+async def test_a_document_that_was_known_of_a_deleted_namesake_holds_no_new_job_up(world: World) -> None:
+    """Its deletion was missed, or a write for it came back late: the cache still has the old one's."""
+    theirs = replace(arms(generation=9), uid="namesake")
+    world.caches.arms(NS, "triage", configmap(SIGNER.sealed(theirs), uid="namesake"))
+    await world.job(WriteArms(arms(weight=0)), arms=None)
+    assert (world.written.uid, world.written.generation) == (UID, 1)
+
+
 async def test_a_tap_that_is_behind_gets_the_document_as_it_was_written(world: World, tap: Tap) -> None:
     await world.job(WriteArms(arms(weight=10)))
     before = len(world.server.log)
@@ -172,7 +180,8 @@ async def test_slow_and_refusing_taps_hold_nobody_up_and_nothing_is_raised(tap: 
 
 async def test_the_deployment_comes_last_since_it_says_that_all_is_done(world: World) -> None:
     await world.job(action())
-    assert world.server.log == [("apply", "services"), ("apply", "poddisruptionbudgets"), ("apply", "deployments")]
+    applied = ["services", "services", "poddisruptionbudgets", "deployments"]
+    assert world.server.log == [("apply", resource) for resource in applied]
     (deployed,) = world.caches.deployments.of(META.place)
     assert deployed.digest == "sha256:d1", "a decision must see its own writes"
 
@@ -186,6 +195,25 @@ async def test_what_is_not_the_jobs_is_not_taken_over(world: World, resource: st
         await world.job(action())
     assert world.server.objects[resource, "triage"]["spec"] == "theirs"
     assert ("apply", "finetunejobs/status") in world.server.log, "the condition says so"
+
+
+async def test_what_serves_is_deleted_and_the_deployment_goes_last(world: World) -> None:
+    await world.job(action())
+    world.server.log.clear()
+    await world.job(StopServing())
+    gone = list(world.server.log)
+    assert gone[-1] == ("delete", "deployments"), "while it is there, the rest is asked for again"
+    left = [resource for resource, _ in world.server.objects]
+    assert not {"services", "poddisruptionbudgets", "deployments"} & set(left)
+    await world.job(StopServing())
+    assert world.server.log == gone, "what is gone is gone"
+
+
+@pytest.mark.parametrize("resource", ["services", "poddisruptionbudgets", "deployments"])
+async def test_what_is_not_the_jobs_is_not_deleted(world: World, resource: str) -> None:
+    world.server.put(resource, {"metadata": {"namespace": NS, "name": "triage"}, "spec": "theirs"})
+    await world.job(StopServing())
+    assert world.server.objects[resource, "triage"]["spec"] == "theirs"
 
 
 async def test_a_refusal_is_said_once_however_often_it_is_tried_and_taken_back_when_it_is_over(world: World) -> None:

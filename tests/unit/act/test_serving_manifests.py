@@ -42,7 +42,12 @@ def env(container: Raw) -> dict[str, str]:
 @pytest.mark.parametrize("name", list(SPECS))
 def test_golden(name: str) -> None:
     told = action(SPECS[name])
-    made = [serving.deployment(META, told, OWN), serving.service(META, told), serving.budget(META, told)]
+    made = [
+        serving.deployment(META, told, OWN),
+        serving.service(META, told),
+        serving.peers(META),
+        serving.budget(META, told),
+    ]
     path = GOLDEN / f"serving-{name}.yaml"
     if os.environ.get("RETUNE_UPDATE_GOLDEN"):
         path.write_text(yaml.safe_dump_all(json.loads(json.dumps(made)), sort_keys=False, width=120))
@@ -149,7 +154,7 @@ def test_users_labels_come_along_and_cannot_override_ours() -> None:
     ours = {"retune.dev/serving": "x", "app.kubernetes.io/managed-by": "me", "team": "a"}
     made = deployment(podMetadata={"labels": ours, "annotations": {"prometheus.io/scrape": "false"}})
     template = made["spec"]["template"]["metadata"]
-    assert template["labels"] == {**made["metadata"]["labels"], "team": "a"}
+    assert template["labels"] == {**made["metadata"]["labels"], "retune.dev/taps": META.name, "team": "a"}
     assert template["annotations"]["prometheus.io/scrape"] == "true"
     assert made["spec"]["selector"]["matchLabels"].items() <= template["labels"].items()
 

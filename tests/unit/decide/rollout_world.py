@@ -10,7 +10,7 @@ from typing import Any
 from tests.unit import make
 from tests.unit.decide.world import stored
 
-from retune.api import FineTuneJobStatus, FineTuneRunStatus, PinnedBaseModel, StableModel
+from retune.api import FineTuneJobStatus, FineTuneRunStatus, PinnedBaseModel, RunPhase, StableModel
 from retune.decide.actions import CreateChild, PushArms, RunDecision, WriteArms, WriteMemory
 from retune.decide.arms import Arms, Split, read_arms
 from retune.decide.facts import Meta, RunFacts
@@ -25,6 +25,7 @@ from retune.decide.readings import (
     TapReading,
 )
 from retune.decide.run import decide_run
+from retune.observe.taps import OVERLAP
 
 MODEL = "triage"
 OLD = "sha256:" + "d" * 64
@@ -115,7 +116,7 @@ class Tap:
             window = (now // 15 * 15, round(stable * bad_stable) if edge.builtin == "Errors" else 0, stable)
             self.windows.setdefault(edge.name, []).append(window)
 
-    def reading(self, now: float) -> TapReading:
+    def reading(self, now: float, oldest: float = 0.0) -> TapReading:
         split = self.split if self.document is not None else None
         arms: dict[str, ArmState] = {}
         if split is not None:
@@ -140,7 +141,9 @@ class Tap:
                 for (metric, arm, stratum), c in sorted(self.counters.items())
             ),
             routed=dict(self.routed),
-            windows={name: tuple(_merged(rows, now)) for name, rows in self.windows.items()},
+            windows={
+                name: tuple(r for r in _merged(rows, now) if r[0] > oldest) for name, rows in self.windows.items()
+            },
             quota_requests=self.spent,
             p95=dict(self.p95),
             shadow=self.shadow,
@@ -207,10 +210,12 @@ class RolloutWorld:
 
     def serving(self) -> Serving:
         at = self.now.timestamp()
+        known = bool(self.memory) and self.status.phase is not RunPhase.LOADING
+        oldest = at - OVERLAP if known else 0.0  # what was taken once is not asked for again
         return Serving(
             deployed="sha256:as-it-was",
             pods=self.pods(),
-            taps={f"uid-{t.name}": t.reading(at) for t in self.taps.values() if t.ready and not t.silent},
+            taps={f"uid-{t.name}": t.reading(at, oldest) for t in self.taps.values() if t.ready and not t.silent},
             silent={f"uid-{t.name}": "timed out" for t in self.taps.values() if t.ready and t.silent},
             arms=self.arms,
             queries=self.queries,

@@ -37,9 +37,9 @@ class PodTap(Tap):
     def held(self) -> str:
         return ""
 
-    def reading(self, now: float) -> TapReading:
+    def reading(self, now: float, oldest: float = 0.0) -> TapReading:
         own = ArmState("own", self.serves, "Ready")
-        return replace(super().reading(now), arms={"canary" if self.canary else "stable": own})
+        return replace(super().reading(now, oldest), arms={"canary" if self.canary else "stable": own})
 
 
 class World(RolloutWorld):
@@ -217,6 +217,15 @@ def test_a_route_that_no_gateway_follows_is_said_of_the_job(world: World) -> Non
     world.refused = "Gateway gate: Accepted is False: NoMatchingParent: no listener"
     said = next(c for c in decide_job(world.job_facts()).status.conditions if c.type == "Ready")
     assert (said.status, "NoMatchingParent" in said.message) == ("False", True)
+
+
+def test_a_run_that_is_gone_leaves_no_users_at_its_candidate_though_the_spec_asks_for_what_is_not_to_be_had() -> None:
+    world = World()
+    world.until("Canary", step=0)
+    spec = make.job_spec(serving=SERVING, rollout={**SHORT, "shadow": {"percent": 5}}, method={"type": "Full"})
+    for runs, expected in (((world.facts(),), []), ((), [0])):
+        decision = decide_job(replace(world.job_facts(), spec=spec, runs=runs))
+        assert [a.weight for a in decision.actions if isinstance(a, ApplyRoute)] == expected
 
 
 def test_an_adapter_is_not_served_in_this_mode() -> None:

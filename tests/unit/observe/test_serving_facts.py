@@ -92,14 +92,14 @@ def test_a_jobs_facts_hold_what_serves_and_what_its_taps_say() -> None:
 @pytest.mark.parametrize("phase", [RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING])
 def test_while_a_candidate_meets_its_users_taps_and_prometheus_are_asked(phase: RunPhase) -> None:
     facts, asked = of_run(FineTuneRunStatus(phase=phase))
-    assert asked.taps == [(META.place, JOB, 7, "new")]
+    assert asked.taps == [(META.place, JOB, 7, "all" if phase is RunPhase.LOADING else "new")]
     assert asked.queries == 1
     assert (set(facts.serving.taps), len(facts.serving.queries)) == ({"p1"}, 1)
     assert facts.serving.memory == '{"kept": 1}'
 
 
 def test_with_nothing_kept_yet_all_windows_are_asked_for() -> None:
-    known = caches(FineTuneRunStatus(phase=RunPhase.LOADING))
+    known = caches(FineTuneRunStatus(phase=RunPhase.CANARY))
     known.evidence(NS, make.RUN, None)
     _, asked = of_run(None, known)
     assert asked.taps[0][3] == "all"
@@ -233,3 +233,8 @@ def test_the_evidence_of_a_run_that_is_over_is_not_held() -> None:
     known.run(raw_run(FineTuneRunStatus(phase=RunPhase.PROMOTED)))
     virtually(Kept(known, Lists(kept_evidence(make.RUN, "run-uid-1")), (NS,)).load())  # type: ignore[arg-type]
     assert known.memories == {}
+
+
+def test_a_rollout_that_begins_again_asks_for_the_hour_before_it_again() -> None:
+    _, asked = of_run(FineTuneRunStatus(phase=RunPhase.LOADING))
+    assert [windows for *_, windows in asked.taps] == ["all"], "although something is kept"

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.unit.tap.upstream import Upstream
+from hack.images.standin.upstream import Upstream
 
 from retune_tap.arms import AdapterError, Arm
 from retune_tap.serve import Ports, drain, listen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hack.images.standin.upstream import Behaviour
 from tests.unit.tap.running import CANDIDATE, STABLE
-from tests.unit.tap.upstream import Behaviour
 
 from retune_tap.fallback import Fallback
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from hack.images.standin.upstream import Behaviour
 from tests.unit.tap.running import CANDIDATE, STABLE, Running, model
-from tests.unit.tap.upstream import Behaviour
 
 from retune_tap.settings import Settings, SettingsError
 
@@ -48,6 +50,21 @@ async def test_a_failing_candidate_has_no_stable_to_fall_back_to_and_is_counted(
     canary.upstream.behaviours[CANDIDATE] = Behaviour(status=500)
     assert (await canary.ask()).status >= 500
     assert await canary.counts() == {"canary": (1, 1)}
+
+
+async def test_a_candidate_alone_is_waited_for_as_long_as_stable_and_is_not_bad_for_being_slow(tmp_path):
+    wait = asyncio.Event()
+    async with Running(tmp_path, arm="canary", serves=CANDIDATE, digest=DIGEST, candidate_whole_time=0.1) as tap:
+        tap.upstream.adapters[CANDIDATE] = ""
+        tap.upstream.behaviours[CANDIDATE] = Behaviour(before=wait)
+        await tap.serve(stable=whole(STABLE), candidate=whole(CANDIDATE), weight=10)
+        asking = asyncio.create_task(tap.ask())
+        await tap.upstream.arrived.wait()
+        tap.clock.now += 1.0
+        assert not (await asyncio.wait({asking}, timeout=0.3))[0], "given up, with nobody to ask instead"
+        wait.set()
+        assert (await asking).status == 200
+        assert await tap.counts() == {"canary": (0, 1)}
 
 
 async def test_a_pod_of_stable_goes_on_with_the_old_model_while_its_document_names_the_new_one(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hack.images.standin.upstream import Behaviour, Upstream
 from tests.unit.tap.running import CANDIDATE, STABLE
-from tests.unit.tap.upstream import Behaviour, Upstream
 
 from retune_tap import outbound, template
 

@@ -7,8 +7,8 @@ import signal
 import socket
 
 import pytest
+from hack.images.standin.upstream import Behaviour
 from tests.unit.tap.running import CANDIDATE, STABLE, Running
-from tests.unit.tap.upstream import Behaviour
 
 from retune_tap import serve
 

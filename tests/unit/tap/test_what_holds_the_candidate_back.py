@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from hack.images.standin.upstream import Behaviour
 from tests.unit.tap.running import CANDIDATE, STABLE, adapter, envelope, payload
-from tests.unit.tap.upstream import Behaviour
+
+from retune_tap.arms import Arm
 
 
 async def arms(running, count: int) -> list[str]:
@@ -101,3 +105,26 @@ async def test_a_weight_outside_canary_and_bake_gives_nothing(running):
         assert await running.push(envelope(payload(generation, stage=stage, weight=100))) == 200
         await running.look()
         assert await arms(running, 1) == ["stable"]
+
+
+async def test_what_is_loaded_while_the_server_makes_its_list_stays_ready(running):
+    ensure, loaded, go = running.adapters.ensure, running.adapters.loaded, asyncio.Event()
+
+    async def slow(arm: Arm) -> None:
+        await go.wait()
+        await ensure(arm)
+
+    async def late() -> frozenset[str]:
+        names = await loaded()
+        go.set()
+        await running.tap.loading.settled()
+        return names
+
+    running.adapters.ensure = slow
+    assert await running.push(envelope(payload(weight=100))) == 200
+    await running.tap.loading.look()
+    running.adapters.loaded = late
+    await running.tap.loading.look()
+    # Before anything is loaded a second time.
+    assert running.tap.ready
+    assert await arms(running, 1) == ["canary"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+from hack.images.standin.upstream import Behaviour
 from tests.unit.tap.running import CANDIDATE, ERRORS, STABLE
-from tests.unit.tap.upstream import Behaviour
 
 SLOW = {"name": "slow", "builtin": "Slow", "seconds": 2.0, "of": "FirstToken"}
 SLOW_RESPONSE = {**SLOW, "name": "slowResponse", "of": "Response"}

@@ -52,7 +52,8 @@ def bring(store: Store, digest: str, target: Path) -> None:
     try:
         _download(store, digest, draft)
         draft.chmod(0o755)
-        draft.rename(target)
+        if not target.is_dir():  # else one that was given up for another document has come to its end meanwhile
+            draft.rename(target)
     except NotFoundError as error:
         raise AdapterError(f"its files cannot be fetched: {error}") from None
     except PodError as error:

@@ -66,7 +66,8 @@ class Loader:
             if arm.kind is Kind.BASE:
                 await self._has_base()
             elif arm.kind is Kind.ADAPTER:
-                async with self._locks[arm.name]:
+                # By what is brought, not by name: two public models may be served by the same files.
+                async with self._locks[arm.digest]:
                     await self._adapter(arm)
         except AdapterError as error:
             raise AdapterError(self._scrubber.text(f"{arm.name}: {error}")) from None

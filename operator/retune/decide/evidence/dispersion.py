@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from retune.decide.evidence.counting import Ints
-from retune.decide.readings import BUCKETS
+from retune.decide.readings import BUCKETS, WINDOW
 
-WINDOW = 15.0  # seconds
 GRACE = 20.0  # seconds after its end at which a window counts as complete on all pods
 HISTORY = 3600.0  # seconds before the rollout that are looked at
 FEWEST = 2  # bad answers in a pair of windows that say anything
@@ -111,11 +110,17 @@ def counted(known: Dispersion, bad: Ints, total: Ints) -> Dispersion:
 
 
 def windows(
-    known: Dispersion, found: Mapping[str, Sequence[Window]], *, since: float, at: float
+    known: Dispersion,
+    found: Mapping[str, Sequence[Window]],
+    *,
+    since: float,
+    at: float,
+    skews: Mapping[str, float] | None = None,
 ) -> tuple[Dispersion, tuple[int, int]]:
     """With completed windows of stable, by pod uid; and (bad, total) of those that closed after the rollout began.
 
     Windows of all pods are added up before they are compared: what hits all pods at once is one burst, not many.
+    `skews`: by pod uid, what to add to the times of its windows; what was taken is remembered in the pod's own time.
     """
     taken, waiting = dict(known.taken), dict(known.waiting)
     oldest = since - HISTORY
@@ -124,9 +129,10 @@ def windows(
             if start <= taken.get(uid, -1.0):
                 continue
             taken[uid] = start
-            if start > known.closed and oldest <= start < at:
-                old = waiting.get(start, (0, 0))
-                waiting[start] = (old[0] + min(bad, total), old[1] + total)
+            ours = start + (skews or {}).get(uid, 0.0)
+            if ours > known.closed and oldest <= ours < at:
+                old = waiting.get(ours, (0, 0))
+                waiting[ours] = (old[0] + min(bad, total), old[1] + total)
     scales, before, after = dict(known.scales), known.before, (0, 0)
     until = at - WINDOW - GRACE
     for start in sorted(start for start in waiting if start <= until):

@@ -12,7 +12,8 @@ from retune.api.run import EvidenceState
 from retune.decide.evidence import combine, counting, interference, promotion, watching
 from retune.decide.evidence.memory import Memory, MetricMemory, dump, load
 from retune.decide.evidence.promotion import expected_hours
-from retune.decide.evidence.terms import Judgement, MetricVerdict, Plan, Watched
+from retune.decide.evidence.terms import Plan, Watched
+from retune.decide.evidence.verdict import Judgement, MetricVerdict
 from retune.decide.evidence.watching import Look
 from retune.decide.readings import QueryReading, TapReading
 
@@ -143,7 +144,6 @@ def _judgement(
         combined=value,
         threshold=enough,
         metrics=verdicts,
-        may_advance=not breached and not slower and all(verdict.passes for verdict in verdicts),
         canary_total=max((verdict.total for verdict in verdicts), default=0),
         stable_total=max((verdict.stable_total for verdict in verdicts), default=0),
         interference=slower,
@@ -168,21 +168,6 @@ def _verdict(
     detail: str,
 ) -> MetricVerdict:
     bad, total, stable_bad, stable_total = metric.step
-    phi = metric.dispersion.phi
-    alpha = (1 - plan.promote_confidence) / 2
-    upper = lower = asked = missed = None
-    if total and stable_total:
-        upper = float(promotion.bounds(bad / phi, total / phi, alpha)[1])
-        lower = float(promotion.bounds(stable_bad / phi, stable_total / phi, alpha)[0])
-        asked = promotion.margin(watched, stable_bad, stable_total)
-        missed = max(0.0, upper - lower)
-    passes = (
-        metric.state is EvidenceState.OK
-        and not breached
-        and missed is not None
-        and asked is not None
-        and missed <= asked / max(w_next, 1e-9)
-    )
     return MetricVerdict(
         name=watched.name,
         state=EvidenceState.BREACHED if breached else metric.state,
@@ -192,11 +177,9 @@ def _verdict(
         total=total,
         stable_bad=stable_bad,
         stable_total=stable_total,
-        phi=phi,
-        upper=upper,
-        stable_lower=lower,
-        margin=asked,
-        passes=passes,
-        missed_harm=missed,
+        phi=metric.dispersion.phi,
         detail=detail,
+        asked=promotion.margin(watched, stable_bad, stable_total),
+        w_next=w_next,
+        alpha=(1 - plan.promote_confidence) / 2,
     )

@@ -12,7 +12,7 @@ from retune.decide.evidence.dispersion import Dispersion
 from retune.decide.evidence.eprocess import Floats, Test
 from retune.decide.evidence.memory import MetricMemory
 from retune.decide.evidence.terms import Plan, Watched
-from retune.decide.readings import BUCKETS, QueryReading, TapReading
+from retune.decide.readings import BUCKETS, WINDOW, QueryReading, TapReading
 
 CUT = 3.5  # ln S of stable's own test stays below the threshold's by no more, so that stable can recover
 
@@ -67,7 +67,8 @@ def tapped(
     tempered = metric.dispersion.eta  # of the past only: what is found now must not choose its own weight
     metric, detail = _counted(metric, watched, found, look, tempered)
     given = {tap.pod_uid: tap.windows[watched.name] for tap in taps if watched.name in tap.windows}
-    known, after = dispersion.windows(metric.dispersion, given, since=look.since, at=look.at)
+    skews = {tap.pod_uid: tap.skew(look.at) for tap in taps}
+    known, after = dispersion.windows(metric.dispersion, given, since=look.since, at=look.at, skews=skews)
     metric = replace(metric, dispersion=known)
     if watched.builtin == interference.SLOW:
         metric = _interfered(metric, watched, after, look, tempered)
@@ -102,7 +103,7 @@ def queried(
     metric, detail = _counted(metric, watched, [] if stratum is None else [stratum], look, tempered)
     if stratum is not None:
         # No tap keeps windows of these; the looks themselves are put into windows.
-        start = look.at - look.at % dispersion.WINDOW
+        start = look.at - look.at % WINDOW
         window = {start: (int(stratum.stable.bad.sum()), int(stratum.stable.total.sum()))}
         waiting = dict(metric.dispersion.waiting)
         for begins, (bad, total) in window.items():

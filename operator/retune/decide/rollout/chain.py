@@ -44,9 +44,10 @@ def rolled_out(draft: RunDraft) -> bool:
             break
     if on.status.intent is not None:
         ended(on)
-    tell(on)
     if draft.status.phase in ROLLOUT_PHASES:
         carry(on)
+    tell(on)
+    if draft.status.phase in ROLLOUT_PHASES:
         keep(on)
     return True
 

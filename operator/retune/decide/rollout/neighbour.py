@@ -11,7 +11,7 @@ from retune.decide.rollout.course import Course
 from retune.decide.rollout.stages import first_step
 
 RECOVERY = 300.0  # s in which stable must get well without the candidate, if it was the candidate
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE = 60.0
 FEWEST = 20  # requests of stable's last minute to judge by
 
 
@@ -53,17 +53,21 @@ def aside(course: Course) -> bool:
 def stable_well(course: Course) -> bool:
     """Whether stable's last minute is as the hour before the rollout was: the evidence itself forgets but slowly.
 
-    No more slow answers than n·p + 2·√(n·p), p being maxRatio times the rate of that hour.
+    No more slow answers than n·p + 2·√(n·p), p being maxRatio times the rate of that hour, which the evidence holds:
+    taps are only asked for their newest windows.
     """
-    now, began = max(t.now for t in course.taps), course.status.started_at or course.now
-    start, since = began.timestamp(), max((course.status.interfered_at or course.now).timestamp(), now - MINUTE)
+    now, known = course.now.timestamp(), course.kept.evidence
+    since = max((course.status.interfered_at or course.now).timestamp(), now - MINUTE)
     for metric in course.plan.watched:
         if metric.builtin != StopLossBuiltin.SLOW.value:
             continue
-        rows = [row for tap in course.taps for row in tap.windows.get(metric.name, ())]
-        before = [row for row in rows if start - HOUR <= row[0] < start]
+        rows = [
+            (begins + tap.skew(now), bad, total)
+            for tap in course.taps
+            for begins, bad, total in tap.windows.get(metric.name, ())
+        ]
         lately = [row for row in rows if row[0] >= since]
-        bad, total = sum(r[1] for r in before), sum(r[2] for r in before)
+        bad, total = known.metrics[metric.name].dispersion.before if known and metric.name in known.metrics else (0, 0)
         slow, n = sum(r[1] for r in lately), sum(r[2] for r in lately)
         expected = n * min(metric.max_ratio * (bad + 1) / (total + 1), 1.0)
         if n < FEWEST or slow > expected + 2 * sqrt(expected):

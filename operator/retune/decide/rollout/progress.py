@@ -223,4 +223,5 @@ def _shown(course: Course) -> str:
         unseen = [f"{m.name} {m.missed_harm:.3f}" for m in judged.metrics if m.missed_harm is not None]
         told = f"harm of up to {', '.join(unseen)} above stable could have gone unseen" if unseen else "nothing counted"
         return f"No harm was seen in {judged.canary_total} answers of the last stage; {told}."
-    return f"Evidence of no harm, over {judged.canary_total} answers of the last stage; harm {judged.combined:.3g}."
+    seen = f"evidence of harm {judged.combined:.3g}, rollback from {judged.threshold:.3g}"
+    return f"Evidence of no harm, over {judged.canary_total} answers of the last stage; {seen}."

@@ -6,7 +6,7 @@ Pure. Both the job and its run in rollout decide by this; how the two modes diff
 import hashlib
 import json
 
-from retune.api import RolloutIntent, Source, Store
+from retune.api import RolloutIntent, Serving, Source, Store
 from retune.decide.actions import Alone, ApplyRoute, ServingTemplate
 from retune.decide.arms import Arm, ArmKind
 from retune.decide.readings import Serving as Seen
@@ -30,15 +30,15 @@ def template(scene: Scene, arm: Arm, store: Store, base: tuple[Source, str], *, 
     )
 
 
-def route(scene: Scene, weight: int, seen: Seen) -> ApplyRoute | None:
+def route(serving: Serving, weight: int, seen: Seen) -> ApplyRoute | None:
     """The route with that share for the candidate, percent; None: it stands as it must."""
-    told = scene.serving.http_route
-    assert told is not None  # noqa: S101 - a job without one has no scene
-    said = json.dumps([told.model_dump(mode="json"), scene.serving.port], sort_keys=True, separators=(",", ":"))
+    told = serving.http_route
+    assert told is not None  # noqa: S101 - what has none is refused before
+    said = json.dumps([told.model_dump(mode="json"), serving.port], sort_keys=True, separators=(",", ":"))
     digest = "sha256:" + hashlib.sha256(said.encode()).hexdigest()
     if seen.route is not None and (seen.route.digest, seen.route.weight) == (digest, weight):
         return None
-    return ApplyRoute(told, scene.serving.port, weight, digest)
+    return ApplyRoute(told, serving.port, weight, digest)
 
 
 def share(course: Course) -> int:
@@ -86,7 +86,7 @@ def follows(course: Course) -> bool:
 def complaint(course: Course) -> str:
     """What is not as it must be of the route, in words; "" if nothing."""
     seen = course.seen
-    if seen.route is None or route(course.scene, share(course), seen) is not None:
+    if seen.route is None or route(course.scene.serving, share(course), seen) is not None:
         return "The HTTPRoute is not written yet as it must be."
     return f"The HTTPRoute is not followed: {seen.route.refused}" if seen.route.refused else ""
 

@@ -67,9 +67,14 @@ def desired(course: Course) -> Arms:
     )
 
 
+def _written(course: Course) -> bool:
+    """What the status asks of the taps has been written, and no tap follows anything newer."""
+    return desired(course).same_as(course.seen.arms) and not course.seen.overtaken
+
+
 def in_force(course: Course) -> bool:
-    """What the status asks for has been written."""
-    return desired(course).same_as(course.seen.arms) and follows(course)
+    """What the status asks for has been written, and the Gateways follow it where they split."""
+    return _written(course) and follows(course)
 
 
 def lagging(course: Course) -> tuple[ServingPod, ...]:
@@ -79,26 +84,25 @@ def lagging(course: Course) -> tuple[ServingPod, ...]:
 
 
 def carry(course: Course) -> None:
-    """Have the arms written where they differ, and pushed again to the taps that lag."""
+    """Have the arms written where they are not in force, and pushed again to the taps that lag."""
     status, policy = course.status, course.draft.facts.policy
-    wanted = desired(course)
-    written = wanted.same_as(course.seen.arms)
-    late = lagging(course)
+    written, late = _written(course), lagging(course)
     if course.scene.separate:
         _carry_separate(course)
     if not written:
-        course.draft.actions.append(WriteArms(wanted))
+        course.draft.actions.append(WriteArms(desired(course)))
     elif late:
         course.draft.actions.append(PushArms(late))
     exact = written and not late and follows(course) and (status.verified_at is not None or course.stage is None)
     course.draft.again_in(policy.poll_every if exact else min(VERIFYING, policy.poll_every))
     taps = f"{len(course.ready) - len(late)}/{len(course.ready)}" if written else f"0/{len(course.ready)}"
-    course.change(taps=taps)
+    if course.due or course.draft.status != course.draft.facts.status:  # a tap that comes and goes writes nothing
+        course.change(taps=taps)
 
 
 def _carry_separate(course: Course) -> None:
     """The route first: it alone takes users away from the candidate."""
-    changed = route(course.scene, separate.share(course), course.seen)
+    changed = route(course.scene.serving, separate.share(course), course.seen)
     if changed is not None:
         course.draft.actions.append(changed)
     if course.status.intent is None:

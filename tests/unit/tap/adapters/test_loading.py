@@ -8,8 +8,10 @@ import json
 import pytest
 from tests.unit.tap.adapters.published import arm_of, config, publish, tensors
 
+from retune_stores import Place
 from retune_stores.credentials import Credentials, Role
-from retune_tap.adapters import Loader
+from retune_stores.pvc import PvcStore
+from retune_tap.adapters import Loader, folder
 from retune_tap.arms import AdapterError, Arm, Kind
 
 
@@ -214,3 +216,25 @@ async def test_base_and_endpoint_need_no_files(models, loader):
     await loader.ensure(Arm(kind=Kind.BASE, name="base"))
     await loader.ensure(Arm(kind=Kind.ENDPOINT, name="elsewhere", url="https://example.com/v1"))
     assert list(models.iterdir()) == []
+
+
+async def test_two_models_that_are_served_by_the_same_files_are_loaded_at_once(published, server, loader):
+    arm = arm_of(publish(published))
+    other = Arm(**{**arm.__dict__, "name": arm.name.replace("triage", "router")})
+    await asyncio.gather(loader.ensure(arm), loader.ensure(other))
+    assert set(server.adapters) == {arm.name, other.name}
+
+
+async def test_a_download_that_was_given_up_does_not_stand_in_the_way_of_the_next(published, models):
+    arm = arm_of(publish(published))
+    digest, target = arm.digest.removeprefix("sha256:"), models / "adapters" / "twice"
+    place = Place(uri=arm.uri, field="x", secret=None, secret_field="y", credentials=Credentials())
+
+    class Overtaken(PvcStore):
+        def entries(self, prefix: str = ""):
+            if not target.is_dir():
+                folder.bring(PvcStore(place), digest, target)
+            return super().entries(prefix)
+
+    folder.bring(Overtaken(place), digest, target)
+    assert [path.name for path in target.parent.iterdir()] == ["twice"]

@@ -10,6 +10,8 @@ import asyncio
 import itertools
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +19,9 @@ from typing import Any, Self
 from aiohttp import web
 
 BASE = "base"
+CONFIG = "adapter_config.json"
+KNOBS = ("text", "tokens", "status", "fail")
+"""What an adapter's configuration may ask for."""
 
 
 @dataclass
@@ -33,6 +38,8 @@ class Behaviour:
     # A request waits here before it is answered; a stream waits at `between` before each event after its first.
     before: asyncio.Event | None = None
     between: asyncio.Event | None = None
+    # Share of its requests that are answered 500, evenly spread.
+    fail: float = 0.0
     # A stream that goes on until the client leaves.
     endless: bool = False
     bulk: int = 0
@@ -48,12 +55,15 @@ class Upstream:
     default: Behaviour = field(default_factory=Behaviour)
     seen: list[tuple[str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
     bytes_sent: int = 0
+    # Port on loopback; 0: any that is free.
+    port: int = 0
     url: str = ""
 
     def __post_init__(self) -> None:
         self.arrived = asyncio.Event()
         self.cancelled = asyncio.Event()
         self._ids = itertools.count(1)
+        self._due: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -71,7 +81,7 @@ class Upstream:
         app.router.add_route("*", "/{path:.*}", self._nothing)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
@@ -104,10 +114,12 @@ class Upstream:
             return problem(400, "InvalidUserInput", "Both 'lora_name' and 'lora_path' must be provided.")
         if name == BASE or (name in self.adapters and not body.get("load_inplace")):
             return problem(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
-        if self.check_paths and not (Path(path) / "adapter_config.json").is_file():
+        if self.check_paths and not (Path(path) / CONFIG).is_file():
             return problem(404, "NotFoundError", f"Loading lora {name} failed: No adapter found for {path}")
         if self.behaviours.get(f"load:{name}", self.default).status == 500:
             return problem(500, "InternalServerError", "Call to add_lora method failed: corrupt")
+        if self.check_paths and (found := told(Path(path))) is not None:
+            self.behaviours[name] = found
         self.adapters[name] = path
         return web.Response(body=f"Success: LoRA adapter '{name}' added successfully.".encode())
 
@@ -139,8 +151,9 @@ class Upstream:
         try:
             if behaviour.before:
                 await behaviour.before.wait()
-            if behaviour.status != 200:
-                return problem(behaviour.status, "InternalServerError", "EngineCore encountered an issue.")
+            if behaviour.status != 200 or self._fails(model, behaviour):
+                status = behaviour.status if behaviour.status != 200 else 500
+                return problem(status, "InternalServerError", "EngineCore encountered an issue.")
             head = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{next(self._ids):016x}", "created": 1, "model": model}
             if body.get("stream"):
                 return await self._stream(request, body, behaviour, head, chat=chat)
@@ -148,6 +161,12 @@ class Upstream:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    def _fails(self, model: str, behaviour: Behaviour) -> bool:
+        """Whether this request is one of those that fail: after n requests, `fail` of n did, to within one."""
+        before = self._due[model]
+        self._due[model] += 1
+        return int((before + 1) * behaviour.fail) > int(before * behaviour.fail)
 
     async def _stream(
         self, request: web.Request, body: dict[str, Any], behaviour: Behaviour, head: dict[str, Any], *, chat: bool
@@ -159,7 +178,8 @@ class Upstream:
                 await behaviour.between.wait()
             if number == behaviour.break_after:
                 if not behaviour.says_error:
-                    request.transport.abort()
+                    if request.transport is not None:
+                        request.transport.abort()
                     return response
                 said = {"message": "engine died", "type": "InternalServerError", "param": None, "code": 500}
                 await response.write(b"data: " + compact({"error": said}).encode() + b"\n\n")
@@ -171,20 +191,30 @@ class Upstream:
         return response
 
 
-def compact(value: Any) -> str:
+def told(folder: Path) -> Behaviour | None:
+    """What an adapter's own configuration asks for, `{"standin": {"fail": 0.5, "text": "…"}}`; None: nothing."""
+    asked = json.loads((folder / CONFIG).read_text()).get("standin")
+    return Behaviour(**{knob: asked[knob] for knob in KNOBS if knob in asked}) if asked is not None else None
+
+
+def compact(value: object) -> str:
+    """JSON as vLLM writes it."""
     return json.dumps(value, separators=(",", ":"))
 
 
 def problem(status: int, kind: str, message: str, param: str | None = None) -> web.Response:
+    """An error in vLLM's form."""
     said = {"message": message, "type": kind, "param": param, "code": status}
     return web.json_response({"error": said}, status=status)
 
 
 def words(behaviour: Behaviour, model: str) -> str:
+    """What a model says to everything."""
     return behaviour.text or f"answer of {model}"
 
 
 def whole(head: dict[str, Any], behaviour: Behaviour, model: str, *, chat: bool) -> dict[str, Any]:
+    """An answer in one piece."""
     text = words(behaviour, model)
     said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     usage = {"prompt_tokens": 3, "total_tokens": 3 + behaviour.tokens, "completion_tokens": behaviour.tokens}
@@ -192,7 +222,8 @@ def whole(head: dict[str, Any], behaviour: Behaviour, model: str, *, chat: bool)
     return {**head, "object": kind, "choices": [{"index": 0, **said, "finish_reason": "stop"}], "usage": usage}
 
 
-def chunks(head: dict[str, Any], behaviour: Behaviour, body: dict[str, Any], *, chat: bool) -> Any:
+def chunks(head: dict[str, Any], behaviour: Behaviour, body: dict[str, Any], *, chat: bool) -> Iterator[Any]:
+    """An answer's events, without the [DONE] that ends them."""
     head = {**head, "object": "chat.completion.chunk" if chat else "text_completion"}
 
     def chunk(text: str, **delta: str) -> dict[str, Any]:
@@ -203,7 +234,7 @@ def chunks(head: dict[str, Any], behaviour: Behaviour, body: dict[str, Any], *, 
         yield chunk("", role="assistant")
     text = words(behaviour, head["model"])
     size = -(-len(text) // behaviour.tokens)
-    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    parts: Iterable[str] = [text[at : at + size] for at in range(0, len(text), size)]
     if behaviour.endless:
         parts = itertools.repeat("x" * max(1, behaviour.bulk))
     for part in parts:
@@ -218,16 +249,18 @@ async def main() -> None:
     """Serve until killed, for benchmarks: prints the address. `TOKENS` as the first argument."""
     default = Behaviour(text="word " * int(sys.argv[1]), tokens=int(sys.argv[1]))
     async with Upstream(default=default) as server:
-        server.seen = _Forgetful()
+        server.seen = Forgetful()
         server.adapters["triage-aaaaaaaaaaaa"] = "/models/adapters/aaaaaaaaaaaa"
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
 
 
-class _Forgetful(list):
-    def append(self, _: Any) -> None:
-        return
+class Forgetful(list[tuple[str, dict[str, Any], dict[str, str]]]):
+    """For a server that runs for long: nobody asks what it has seen."""
+
+    def append(self, _: tuple[str, dict[str, Any], dict[str, str]]) -> None:
+        """Keep nothing."""
 
 
 if __name__ == "__main__":
