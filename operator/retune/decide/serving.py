@@ -21,6 +21,7 @@ from retune.decide.rollout.scene import Scene, arm_is, candidate_arm, in_rollout
 
 SMALLEST_RANK = 16
 LOOK, SOON = 60.0, 5.0  # s between two looks at taps at rest, and while they do not all do as they were told
+SETTLES = 10.0  # s that a Gateway may go on after it said that it follows: Traefik gathers changes for two
 AGAIN = 15.0  # s, where some do not answer: each look waits for them, and events tell of pods that come and go
 # Of `serving`, what lies in the arms document, in no pod.
 _NOT_IN_PODS = {"sticky_header", "opt_out_header", "corrections", "http_route", "initial", "mode"}
@@ -148,7 +149,12 @@ def _rest_separate(draft: JobDraft, scene: Scene) -> None:
         draft.actions.append(route)
         draft.again_in(SOON)
     elif seen.canary and seen.route is not None and not seen.route.refused:
-        draft.actions.append(RemoveCanary())
+        ends = [r.status.ended_at for r in draft.facts.runs if r.status.ended_at is not None]
+        since = (draft.facts.now - max(ends)).total_seconds() if ends else SETTLES
+        if since < SETTLES:
+            draft.again_in(SETTLES - since)
+        else:
+            draft.actions.append(RemoveCanary())
 
 
 def _say_route(draft: JobDraft, scene: Scene) -> None:

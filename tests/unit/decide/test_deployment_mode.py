@@ -73,7 +73,8 @@ class World(RolloutWorld):
 
     def job_facts(self) -> JobFacts:
         status = self.job.model_copy(update={"stable": STABLE})
-        return replace(make.job_facts(self.job_spec, status, (self.facts(),)), serving=self.serving())
+        facts = make.job_facts(self.job_spec, status, (self.facts(),))
+        return replace(facts, serving=self.serving(), now=self.now)
 
     def _act(self, action: Any) -> None:
         self.order.append(type(action).__name__)
@@ -151,7 +152,12 @@ def test_the_candidates_pods_go_when_the_run_is_over(world: World) -> None:
     world.until("Canary", step=0)
     world.bad_canary = 0.5
     world.pass_time(120, 400)
-    assert "c" in world.taps
+    ended = world.status.ended_at
+    assert ended is not None
+    world.time += 5 - (world.now - ended).total_seconds()
+    world.look_at_job()
+    assert "c" in world.taps, "a Gateway that says it follows may send users there for some seconds more"
+    world.time += 10
     world.look_at_job()
     assert (world.canary, "c" in world.taps) == ("", False)
 
