@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from retune.act import serving
 from retune.act.manifests import API_VERSION
-from retune.decide.actions import ApplyServing
+from retune.decide.actions import ApplyRoute, ApplyServing
 from retune.decide.facts import Meta, RunFacts
 from retune.decide.naming import (
     JOB_LABEL,
@@ -16,6 +16,7 @@ from retune.decide.naming import (
     MANAGED_LABEL,
     RUN_LABEL,
     RUN_UID_LABEL,
+    canary_name,
     evidence_name,
     taps_name,
 )
@@ -52,22 +53,53 @@ async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing,
         raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
     await _one(client, "services", job, serving.service(job, action))
     await _one(client, "services", job, serving.peers(job))
-    await _one(client, "poddisruptionbudgets", job, serving.budget(job))
+    await _one(client, "poddisruptionbudgets", job, serving.budget(job, action))
     memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
 
 
+async def apply_route(client: Client, job: Meta, action: ApplyRoute) -> None:
+    """Apply the HTTPRoute.
+
+    Raises:
+        ApiError: a write failed, or (422) the cluster has no Gateway API, or the name is somebody else's.
+    """
+    try:
+        await _one(client, "httproutes", job, serving.http_route(job, action))
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        raise ApiError(
+            422,
+            "NoGatewayApi",
+            "spec.serving.mode Deployment needs the Gateway API (HTTPRoute, gateway.networking.k8s.io/v1), which this "
+            "cluster does not have: an administrator installs it with a Gateway, or set spec.serving.mode to Adapter",
+        ) from error
+
+
+async def remove_canary(client: Client, job: Meta) -> None:
+    """Delete the candidate's own Service, disruption budget and Deployment, where they are the job's.
+
+    Raises:
+        ApiError: a request failed.
+    """
+    name = canary_name(job.name)
+    await _remove(client, job, ("services", name), ("poddisruptionbudgets", name), ("deployments", name))
+
+
 async def remove(client: Client, job: Meta) -> None:
-    """Delete what `apply` has made; a namesake that the job does not control is left alone.
+    """Delete what `apply` and `apply_route` have made; a namesake that the job does not control is left alone.
 
     Raises:
         ApiError: a deletion failed; the Deployment goes last, so that it is asked for again.
     """
-    for resource, name in (
-        ("services", job.name),
-        ("services", taps_name(job.name)),
-        ("poddisruptionbudgets", job.name),
-        ("deployments", job.name),
-    ):
+    await _remove(client, job, ("httproutes", job.name))  # before what it leads to
+    await remove_canary(client, job)
+    services = [("services", job.name), ("services", taps_name(job.name))]
+    await _remove(client, job, *services, ("poddisruptionbudgets", job.name), ("deployments", job.name))
+
+
+async def _remove(client: Client, job: Meta, *objects: tuple[str, str]) -> None:
+    for resource, name in objects:
         found = await client.get(resource, job.namespace, name)
         if found is not None and _controls(job, found):
             await client.delete(resource, job.namespace, name, found["metadata"]["uid"])

@@ -57,7 +57,7 @@ def _go_back(draft: JobDraft, run: str, digest: str, uri: str) -> None:
 def base_changed(draft: JobDraft) -> str:
     """Why a changed base model is refused, or "": adapters of one base do not load on another."""
     pinned, spec = draft.status.base_model, draft.spec
-    if pinned is None or pinned.uri == spec.base_model.uri or not serves(spec.serving):
+    if pinned is None or pinned.uri == spec.base_model.uri or not serves(spec):
         return ""
     if draft.status.stable is None and not draft.facts.serving.deployed:
         return ""

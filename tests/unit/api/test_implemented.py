@@ -64,7 +64,7 @@ def test_a_job_of_implemented_fields_is_told_nothing() -> None:
 @pytest.mark.parametrize(
     ("path", "parts"),
     [
-        ("spec.serving.mode", {"serving": {"mode": "Deployment"}}),
+        ("spec.serving.stickyHeader", {"serving": {"mode": "Deployment", "stickyHeader": "x-user"}}),
         ("spec.serving.corrections", {"serving": {"corrections": {"collect": True}}}),
         ("spec.deletionPolicy", {"serving": {}, "deletionPolicy": "Orphan"}),
         ("spec.training.nodes", {"training": {"epochs": 1, "nodes": 2}}),
@@ -86,7 +86,7 @@ def test_everything_that_full_sets_is_said() -> None:
     others = {
         "spec.training.nodes",
         "spec.triggers.probe",
-        "spec.serving.mode",
+        "spec.serving.stickyHeader",
         "spec.deletionPolicy",
     }
     assert said == {gap.path for gap in GAPS} - others

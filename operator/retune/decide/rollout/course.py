@@ -99,6 +99,7 @@ class Course:
             confidence=self.spec.confidence,
             promote_confidence=self.spec.promote_confidence,
             blocked_user=verified is None or self.since(verified) < LAG,
+            pooled=self.scene.separate,
         )
 
     @property

@@ -76,7 +76,7 @@ def gone(course: Course) -> bool:
         return False  # nothing is known; the clock goes on
     able = [t for t in course.taps if has_stable(t)]
     failed = refused(course)
-    here = any(arm_is(t.arms.get("canary"), course.candidate) for t in able)
+    here = any(arm_is(t.arms.get("canary"), course.candidate) for t in (course.taps if course.scene.separate else able))
     if not able or (here and not failed):
         if course.status.down_since is not None:
             course.change(down_since=None)

@@ -6,7 +6,18 @@ Pure. Both the job and its run in rollout decide by this, so that both write the
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from retune.api import FineTuneJobStatus, FineTuneRunStatus, Gates, Initial, Rollout, Serving, ServingMode
+from retune.api import (
+    FineTuneJobSpec,
+    FineTuneJobStatus,
+    FineTuneRunSpec,
+    FineTuneRunStatus,
+    Gates,
+    Initial,
+    MethodType,
+    Rollout,
+    Serving,
+    ServingMode,
+)
 from retune.decide.arms import Arm, ArmKind, Arms, Edge, Split
 from retune.decide.draft import JobDraft
 from retune.decide.facts import Meta, RunFacts
@@ -15,9 +26,28 @@ from retune.decide.rollout.stages import ROLLOUT_PHASES
 from retune.decide.rollout.stop_losses import edges
 
 
-def serves(serving: Serving | None) -> bool:
-    """Whether this version serves it."""
-    return serving is not None and serving.mode is ServingMode.ADAPTER
+def serves(spec: FineTuneJobSpec | FineTuneRunSpec) -> bool:
+    """Whether this version serves what the spec asks for."""
+    return spec.serving is not None and not refused(spec)
+
+
+def refused(spec: FineTuneJobSpec | FineTuneRunSpec) -> str:
+    """Why a job of mode Deployment is not served, or "". What only a tap before both models can do is not to be had."""
+    serving, rollout = spec.serving, spec.rollout or Rollout()
+    if serving is None or serving.mode is not ServingMode.DEPLOYMENT:
+        return ""
+    if serving.http_route is None:
+        return "spec.serving.httpRoute is missing: mode Deployment needs it; name the Gateway and the hosts."
+    wrong = {
+        f"spec.method.type {spec.method.type} (use Full, or mode Adapter)": spec.method.type is not MethodType.FULL,
+        "spec.serving.initial Endpoint (use Base)": serving.initial is Initial.ENDPOINT,
+        "spec.serving.optOutHeader (remove it)": serving.opt_out_header is not None,
+        "spec.rollout.shadow (remove it)": rollout.shadow is not None,
+        "spec.rollout.pilot (remove it)": rollout.pilot is not None,
+        "spec.rollout.exposure (remove it)": rollout.exposure is not None,
+    }
+    told = "; ".join(text for text, is_wrong in wrong.items() if is_wrong)
+    return f"A job of spec.serving.mode Deployment serves nothing with {told}." if told else ""
 
 
 def in_rollout(runs: Iterable[RunFacts]) -> RunFacts | None:
@@ -43,6 +73,11 @@ class Scene:
     edges: tuple[Edge, ...]
 
     @property
+    def separate(self) -> bool:
+        """Stable and candidate have pods of their own, and a Gateway splits between them."""
+        return self.serving.mode is ServingMode.DEPLOYMENT
+
+    @property
     def model(self) -> str:
         """The public name."""
         return self.serving.model_name or self.job
@@ -50,7 +85,7 @@ class Scene:
     def adapter(self, run: str, digest: str, uri: str) -> Arm:
         """The arm of a trained model."""
         name = f"{self.model}-{digest.removeprefix('sha256:')[:12]}"
-        return Arm(ArmKind.ADAPTER, name=name, run=run, digest=digest, uri=uri)
+        return Arm(ArmKind.MODEL if self.separate else ArmKind.ADAPTER, name=name, run=run, digest=digest, uri=uri)
 
     @property
     def stable(self) -> Arm:
@@ -69,7 +104,7 @@ class Scene:
     def previous(self) -> tuple[Arm, ...]:
         """What served before, kept loaded to go back to."""
         previous = self.status.previous
-        if previous is None or previous.uri is None:
+        if previous is None or previous.uri is None or self.separate:
             return ()
         return (self.adapter(previous.run, previous.digest, previous.uri),)
 
@@ -79,7 +114,7 @@ class Scene:
 
     def at_rest(self, *extra: Arm) -> Arms:
         """Nobody but stable answers; `extra` stay loaded, so that what is under way at them can end."""
-        return self.document(self._split(self.stable, (*self.previous, *extra)))
+        return self.document(self._split(self.stable, () if self.separate else (*self.previous, *extra)))
 
     def promoted(self, candidate: Arm) -> Arms:
         """The candidate is stable, and what was stable is kept to go back to."""
@@ -100,7 +135,7 @@ class Scene:
 def scene_of_run(facts: RunFacts) -> Scene | None:
     """From the run's snapshot; None: it does not serve."""
     spec = facts.spec
-    if spec.serving is None or not serves(spec.serving):
+    if spec.serving is None or not serves(spec):
         return None
     found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
     return Scene(facts.meta, spec.job_ref.name, spec.job_ref.uid, spec.serving, spec.gates, facts.job, found)
@@ -109,7 +144,7 @@ def scene_of_run(facts: RunFacts) -> Scene | None:
 def scene_of_job(draft: JobDraft) -> Scene | None:
     """From the job's spec as it is now, and its status as it becomes; None: it does not serve."""
     facts, spec = draft.facts, draft.facts.spec
-    if spec is None or spec.serving is None or not serves(spec.serving):
+    if spec is None or spec.serving is None or not serves(spec):
         return None
     found = edges(spec.rollout or Rollout(), spec.evaluation, facts.policy.feedback_window)
     return Scene(facts.meta, facts.meta.name, facts.meta.uid, spec.serving, spec.gates, draft.status, found)
