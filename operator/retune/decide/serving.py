@@ -162,8 +162,8 @@ def _say_route(draft: JobDraft, scene: Scene) -> None:
     route = draft.facts.serving.route
     if not scene.separate:
         return
-    if route is None:
-        text = "There is no HTTPRoute of that name yet; the condition ServingApplied says if it cannot be written."
+    if route is None or not route.digest:
+        text = "There is no HTTPRoute of this job yet; the condition ServingApplied says if it cannot be written."
         draft.condition("Ready", "False", "NoRoute", text)
     elif route.refused:
         draft.condition("Ready", "False", "RouteNotFollowed", f"The HTTPRoute is not followed: {route.refused}")
