@@ -16,6 +16,7 @@ from retune.decide.facts import RunFacts
 from retune.decide.naming import REFRESH_ANNOTATION
 from retune.decide.readings import Serving as Seen
 from retune.decide.readings import ServingPod
+from retune.decide.reverting import mode_changed
 from retune.decide.rollout import separate
 from retune.decide.rollout.scene import Scene, arm_is, candidate_arm, in_rollout, refused, scene_of_job
 
@@ -92,11 +93,11 @@ def served(draft: JobDraft) -> bool:
     if spec.serving is None:
         _stop(draft, run)
         return False
-    scene = scene_of_job(draft)
-    if scene is None:
+    scene, strange = scene_of_job(draft), mode_changed(draft)
+    if scene is None or strange:
         _rest_as_it_was(draft, run)
         _route_as_it_was(draft, spec.serving, run)
-        draft.condition("Ready", "False", "NotToBeHad", refused(spec))
+        draft.condition("Ready", "False", "NotToBeHad", strange or refused(spec))
         return False
     made = _made(draft, scene, run)
     if made is None:

@@ -7,8 +7,8 @@ import pytest
 from tests.unit import make
 from tests.unit.decide.rollout_world import MODEL, OLD, STABLE, Counter, RolloutWorld, Tap
 
-from retune.api import Method
-from retune.decide.actions import ApplyRoute, ApplyServing, RemoveCanary
+from retune.api import FineTuneJobStatus, Method, PinnedBaseModel, StableModel
+from retune.decide.actions import ApplyRoute, ApplyServing, CreateRun, RemoveCanary
 from retune.decide.arms import ArmKind, Split
 from retune.decide.facts import JobFacts
 from retune.decide.job import decide_job
@@ -16,6 +16,8 @@ from retune.decide.readings import ArmState, RouteSeen, Serving, ServingPod, Tap
 
 SERVING: dict[str, Any] = {"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "gate"}]}}
 SHORT: dict[str, Any] = {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}], "bake": "1m"}
+PINNED = PinnedBaseModel(uri="s3://models/tiny", digest=make.DIGEST)
+WHOLE = STABLE.model_copy(update={"uri": "s3://models/retune/support/triage/0/model/dddddddddddd"})
 
 
 class PodTap(Tap):
@@ -49,6 +51,7 @@ class World(RolloutWorld):
         super().__init__({**SHORT, **rollout})
         spec = make.job_spec(serving=SERVING, rollout={**SHORT, **rollout}, method={"type": "Full"})
         self.job_spec, self.spec = spec, make.run_spec(spec=spec)
+        self.job = self.job.model_copy(update={"stable": WHOLE})
         self.route: RouteSeen | None = RouteSeen("", 0)
         self.refused = ""
         self.canary = self.deployed = ""
@@ -80,7 +83,7 @@ class World(RolloutWorld):
         return replace(super().serving(), canary=self.canary, route=route, deployed=self.deployed)
 
     def job_facts(self) -> JobFacts:
-        status = self.job.model_copy(update={"stable": STABLE})
+        status = self.job.model_copy(update={"stable": WHOLE})
         facts = make.job_facts(self.job_spec, status, (self.facts(),))
         return replace(facts, serving=self.serving(), now=self.now)
 
@@ -311,3 +314,17 @@ def test_an_adapter_is_not_served_in_this_mode() -> None:
     assert spec.method == Method()
     said = next(c for c in decide_job(make.job_facts(spec)).status.conditions if c.type == "Ready")
     assert "spec.method.type" in said.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "stable"), [({"serving": SERVING, "method": {"type": "Full"}}, STABLE), ({"serving": {}}, WHOLE)]
+)
+def test_a_mode_in_which_the_model_that_serves_cannot_be_served_is_refused_and_it_goes_on_serving(
+    changes: dict[str, Any], stable: StableModel
+) -> None:
+    facts = make.job_facts(make.job_spec(**changes), FineTuneJobStatus(stable=stable, base_model=PINNED))
+    decision = decide_job(replace(facts, serving=Serving(deployed="sha256:as-it-was")))
+    said = {c.type: c for c in decision.status.conditions}
+    assert (said["Valid"].reason, said["Ready"].reason) == ("ModeChanged", "NotToBeHad")
+    assert "spec.serving.mode" in said["Valid"].message
+    assert not [a for a in decision.actions if isinstance(a, ApplyServing | ApplyRoute | CreateRun)]
