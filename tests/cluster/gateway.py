@@ -26,6 +26,7 @@ from aiohttp import web
 from hack.cluster import binaries
 from hack.images.standin.upstream import BASE, Behaviour, Upstream
 
+import kubernetes
 from retune_tap.adapters import Loader
 from retune_tap.serve import drain, keeping, listen
 from retune_tap.settings import Settings
@@ -34,6 +35,7 @@ from tests.cluster.apiserver import ApiServer
 from tests.cluster.cluster import Cluster, Raw, eventually
 
 CLASS = "retune-tests"
+GATEWAY_API = ("gateway.networking.k8s.io", "v1")
 MOUNTED = "arms.json"
 ANSWER = json.dumps({"model": "triage", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4})
 T = TypeVar("T")
@@ -267,3 +269,15 @@ def gateway(port: int) -> Raw:
             "listeners": [{"name": "web", "protocol": "HTTP", "port": port}],
         },
     }
+
+
+def shares(cluster: Cluster, job: str) -> dict[str, int]:
+    """The weights of a job's HTTPRoute, by Service."""
+    route: Any = cluster.custom.get_namespaced_custom_object(*GATEWAY_API, cluster.namespace, "httproutes", job)
+    return {b["name"]: b["weight"] for b in route["spec"]["rules"][0]["backendRefs"]}
+
+
+def deployments(cluster: Cluster) -> set[str]:
+    """The names of the namespace's Deployments."""
+    found = kubernetes.client.AppsV1Api(cluster.api).list_namespaced_deployment(cluster.namespace)
+    return {d.metadata.name for d in found.items}

@@ -12,13 +12,21 @@ from hack.cluster.process import ClusterError
 from hack.images.standin.upstream import Behaviour
 from kubernetes.client import ApiException
 
-import kubernetes
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.cluster import ADAPTER, Cluster, Kubelet, Raw, condition, eventually, spec, trained
-from tests.cluster.gateway import LocalPod, LocalPods, Users, gateway, own_address, traefik
+from tests.cluster.gateway import (
+    GATEWAY_API,
+    LocalPod,
+    LocalPods,
+    Users,
+    deployments,
+    gateway,
+    own_address,
+    shares,
+    traefik,
+)
 from tests.cluster.test_lifecycle import to_training
 
-GATEWAY_API = ("gateway.networking.k8s.io", "v1")
 ROLLOUT: Raw = {
     "steps": [{"weight": 20, "hold": "3s"}, {"weight": 50, "hold": "1h"}],
     "promotion": "NoHarm",
@@ -54,12 +62,6 @@ def pods(cluster: Cluster, tmp_path: Path) -> Iterator[LocalPods]:
     """Runs the taps of the test's pods."""
     with LocalPods(cluster, tmp_path) as pods:
         yield pods
-
-
-def shares(cluster: Cluster) -> dict[str, int]:
-    """The weights of the HTTPRoute, by Service."""
-    route: Any = cluster.custom.get_namespaced_custom_object(*GATEWAY_API, cluster.namespace, "httproutes", "triage")
-    return {b["name"]: b["weight"] for b in route["spec"]["rules"][0]["backendRefs"]}
 
 
 def stands_at(cluster: Cluster, run: str, weight: int) -> bool:
@@ -99,12 +101,12 @@ class Canary:
         stable, users = pods.start("triage", "stable"), Users(port, host)
         eventually(lambda: condition(cluster.job("triage") or {}, "Ready")["status"] == "True", 60)
         eventually(lambda: users.ask(1) == {("stable", 200): 1}, 20)
-        assert shares(cluster) == {"triage": 100}, "a Service that gets nothing need not be there"
+        assert shares(cluster, "triage") == {"triage": 100}, "a Service that gets nothing need not be there"
         kubelet.ended(training, 0, trained())
         candidate = pods.start("triage-canary", "canary")
         assert candidate.model == f"triage-{ADAPTER.removeprefix('sha256:')[:12]}"
         made = cls(cluster, pods, users, run, stable, candidate)
-        made.asking(lambda: shares(cluster).get("triage-canary"))
+        made.asking(lambda: shares(cluster, "triage").get("triage-canary"))
         eventually(lambda: arms(users.ask(20))["canary"], 10)
         users.statuses.clear()
         return made
@@ -118,42 +120,37 @@ class Canary:
 
         eventually(asked, seconds)
 
-    def deployments(self) -> set[str]:
-        """Their names."""
-        found = kubernetes.client.AppsV1Api(self.cluster.api).list_namespaced_deployment(self.cluster.namespace)
-        return {d.metadata.name for d in found.items}
-
 
 def test_a_real_gateway_follows_the_weights_and_a_rollback_leaves_the_candidate_nobody(
     cluster: Cluster, kubelet: Kubelet, port: int, pods: LocalPods
 ) -> None:
     canary = Canary.begin(cluster, kubelet, pods, port)
     users = canary.users
-    assert shares(cluster) == {"triage": 80, "triage-canary": 20}
+    assert shares(cluster, "triage") == {"triage": 80, "triage-canary": 20}
     assert abs(arms(users.ask(500))["canary"] - 100) <= 30, "3.3 standard deviations of 500 draws"
     one = arms(users.ask(60, "always-the-same"))
     assert one.keys() == {"stable", "canary"}, "no header keeps anybody on an arm here"
     assert {users.feedback(answer) for answer in last_ids(users, 8)} == {202}, "whichever pod gave it or is told"
 
     canary.asking(lambda: stands_at(cluster, canary.run, 50))
-    assert shares(cluster) == {"triage": 50, "triage-canary": 50}
+    assert shares(cluster, "triage") == {"triage": 50, "triage-canary": 50}
     assert abs(arms(users.ask(400))["canary"] - 200) <= 34
 
     pods.behave(canary.candidate, Behaviour(status=500))
     assert users.ask(20)["canary", 500] > 0, "there is nobody to fall back to"
-    canary.asking(lambda: shares(cluster) == {"triage": 100})
+    canary.asking(lambda: shares(cluster, "triage") == {"triage": 100})
     eventually(lambda: users.ask(100) == {("stable", 200): 100}, 10)
     before = len(canary.candidate.upstream.seen)
     status = cluster.phase(canary.run, "RolledBack", 30)["status"]
     assert users.ask(300) == {("stable", 200): 300}
     assert len(canary.candidate.upstream.seen) == before
     assert condition({"status": status}, "Safe")["status"] == "False"
-    eventually(lambda: canary.deployments() == {"triage"}, 60)
+    eventually(lambda: deployments(cluster) == {"triage"}, 60)
 
     cluster.apply_job("triage", spec(**FULL))
-    eventually(lambda: not canary.deployments(), 60)
+    eventually(lambda: not deployments(cluster), 60)
     with pytest.raises(ApiException, match="404"):
-        shares(cluster)
+        shares(cluster, "triage")
     eventually(lambda: users.ask(1) == {("", 404): 1}, 20)
 
 
@@ -162,14 +159,14 @@ def test_a_promotion_gives_stable_the_new_model_while_the_candidate_keeps_its_us
 ) -> None:
     canary = Canary.begin(cluster, kubelet, pods, port, steps=[{"weight": 50, "hold": "1s"}], bake="1s", bakeWeight=90)
     canary.asking(lambda: pods.waiting("stable"))
-    assert shares(cluster) == {"triage": 10, "triage-canary": 90}, "users stay where they were watched"
+    assert shares(cluster, "triage") == {"triage": 10, "triage-canary": 90}, "users stay where they were watched"
     new = pods.start("triage", "stable")
     assert new.model == canary.candidate.model
     canary.asking(lambda: not pods.there(canary.stable))
     pods.leave(canary.stable)
-    canary.asking(lambda: shares(cluster) == {"triage": 100})
+    canary.asking(lambda: shares(cluster, "triage") == {"triage": 100})
     cluster.phase(canary.run, "Promoted", 30)
-    canary.asking(lambda: canary.deployments() == {"triage"})
+    canary.asking(lambda: deployments(cluster) == {"triage"})
     before = len(new.upstream.seen)
     canary.users.ask(50)
     assert len(new.upstream.seen) - before == 50, "nobody is left at the pods that are gone"

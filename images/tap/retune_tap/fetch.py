@@ -57,8 +57,10 @@ def fetch(environ: MutableMapping[str, str], credentials: dict[Role, Credentials
     target = Path(environ.get("RETUNE_MODELS", "/models")) / "base"
     if not uri:
         raise InputError("ConfigInvalid", FIELD, f"{FIELD} is empty (RETUNE_BASE_URI)")
+    content = environ.get("RETUNE_BASE_CONTENT", "")
     mark = _read_mark(target)
-    if mark.get("complete") and promised and (mark.get("uri"), mark.get("promised")) == (uri, promised):
+    told = {"uri": uri, "promised": promised, "content": content}
+    if mark.get("complete") and (promised or content) and told.items() <= mark.items():
         return
     # The hub's own cache lies on the volume of the models too, so that a file moves out of it without being copied.
     environ["HF_HOME"] = str(target.parent / ".hf")
@@ -69,9 +71,8 @@ def fetch(environ: MutableMapping[str, str], credentials: dict[Role, Credentials
         wanted = _wanted(store, uri)
         if mark.get("identity") != identity:
             shutil.rmtree(target, ignore_errors=True)
-        state: dict[str, Any] = {"uri": uri, "promised": promised, "identity": identity}
+        state: dict[str, Any] = {**told, "identity": identity}
         _write_mark(target, {**state, "complete": False})
-        content = environ.get("RETUNE_BASE_CONTENT", "")
         entries = store.entries() if content else wanted
         if any("/" in entry.path or entry.path == MARK for entry in entries):
             raise InputError("ArtifactInvalid", FIELD, f"{uri} has folders in it, which no model of ours has")

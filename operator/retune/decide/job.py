@@ -26,7 +26,7 @@ from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.naming import RETRY_ANNOTATION
-from retune.decide.reverting import base_changed, reverted
+from retune.decide.reverting import base_changed, mode_changed, reverted
 from retune.decide.rollout.stages import ROLLOUT_PHASES
 from retune.decide.serving import served
 from retune.decide.settle import open_attempt
@@ -125,10 +125,10 @@ def valid(draft: JobDraft) -> bool:
     if facts.spec is None:
         draft.condition("Valid", "False", "InvalidSpec", facts.invalid)
         return _nothing_starts(draft, "InvalidSpec")
-    moved = base_changed(draft)
-    if moved:
-        draft.condition("Valid", "False", "BaseChanged", moved)
-        return _nothing_starts(draft, "BaseChanged")
+    for reason, moved in (("BaseChanged", base_changed(draft)), ("ModeChanged", mode_changed(draft))):
+        if moved:
+            draft.condition("Valid", "False", reason, moved)
+            return _nothing_starts(draft, reason)
     draft.condition("Valid", "True", "Valid", "The spec can be acted on.")
     ignored = not_implemented(draft.spec)
     if ignored:

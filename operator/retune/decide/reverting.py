@@ -1,9 +1,9 @@
-"""Going back to an earlier model by hand, and the one change that would strand it: another base model.
+"""Going back to an earlier model by hand, and the changes that would strand it: another base model, another mode.
 
 Pure; rules and words of a job.
 """
 
-from retune.api import PreviousModel, RunPhase, StableModel
+from retune.api import PreviousModel, RunPhase, ServingMode, StableModel
 from retune.decide.conditions import Truth
 from retune.decide.draft import JobDraft
 from retune.decide.naming import ROLLBACK_ANNOTATION
@@ -64,4 +64,19 @@ def base_changed(draft: JobDraft) -> str:
     return (
         f"spec.baseModel.uri was {pinned.uri} and is now {spec.base_model.uri}, while the job serves. Adapters of one "
         "base do not load on another: put it back, or make a second job for the new base and move clients to it."
+    )
+
+
+def mode_changed(draft: JobDraft) -> str:
+    """Why a changed mode of serving is refused, or "": an adapter is no whole model, nor the other way round."""
+    serving, stable = draft.spec.serving, draft.status.stable
+    if serving is None or stable is None or stable.uri is None:
+        return ""
+    other = "adapter" if serving.mode is ServingMode.DEPLOYMENT else "model"
+    if stable.uri.rstrip("/").split("/")[-2] != other:
+        return ""
+    return (
+        f"spec.serving.mode is {serving.mode.value}, and the promoted model, of run {stable.run}, "
+        f"{'is an adapter' if other == 'adapter' else 'has no adapter'}: it cannot be served so. Put the mode and "
+        "spec.method.type back, or make a second job and move clients to it."
     )

@@ -16,6 +16,7 @@ from retune.decide.facts import RunFacts
 from retune.decide.naming import REFRESH_ANNOTATION
 from retune.decide.readings import Serving as Seen
 from retune.decide.readings import ServingPod
+from retune.decide.reverting import mode_changed
 from retune.decide.rollout import separate
 from retune.decide.rollout.scene import Scene, arm_is, candidate_arm, in_rollout, refused, scene_of_job
 
@@ -92,11 +93,11 @@ def served(draft: JobDraft) -> bool:
     if spec.serving is None:
         _stop(draft, run)
         return False
-    scene = scene_of_job(draft)
-    if scene is None:
+    scene, strange = scene_of_job(draft), mode_changed(draft)
+    if scene is None or strange:
         _rest_as_it_was(draft, run)
         _route_as_it_was(draft, spec.serving, run)
-        draft.condition("Ready", "False", "NotToBeHad", refused(spec))
+        draft.condition("Ready", "False", "NotToBeHad", strange or refused(spec))
         return False
     made = _made(draft, scene, run)
     if made is None:
@@ -162,8 +163,8 @@ def _say_route(draft: JobDraft, scene: Scene) -> None:
     route = draft.facts.serving.route
     if not scene.separate:
         return
-    if route is None:
-        text = "There is no HTTPRoute of that name yet; the condition ServingApplied says if it cannot be written."
+    if route is None or not route.digest:
+        text = "There is no HTTPRoute of this job yet; the condition ServingApplied says if it cannot be written."
         draft.condition("Ready", "False", "NoRoute", text)
     elif route.refused:
         draft.condition("Ready", "False", "RouteNotFollowed", f"The HTTPRoute is not followed: {route.refused}")

@@ -174,10 +174,21 @@ def route(raw: Raw) -> RouteSeen:
 
 
 def _refused(raw: Raw) -> str:
-    """Gateways say of each generation whether they accept it, and whether its Services are there."""
-    generation = raw["metadata"].get("generation", 1)
+    """Gateways say of each generation whether they accept it, and whether its Services are there.
+
+    What one has said that the route has left since, stays there if its controller is gone, too.
+    """
+    meta = raw["metadata"]
+    generation, own = meta.get("generation", 1), meta.get("namespace")
+
+    def place(ref: Raw) -> tuple[str | None, str, str | None]:
+        return ref.get("namespace") or own, ref["name"], ref.get("sectionName")
+
+    hangs_on = {place(ref) for ref in raw["spec"].get("parentRefs") or []}
     for parent in (raw.get("status") or {}).get("parents") or []:
         name = parent["parentRef"]["name"]
+        if place(parent["parentRef"]) not in hangs_on:
+            continue
         conditions = {c["type"]: c for c in parent.get("conditions") or []}
         for type_ in ("Accepted", "ResolvedRefs"):
             found = conditions.get(type_)

@@ -7,8 +7,8 @@ import pytest
 from tests.unit import make
 from tests.unit.decide.rollout_world import MODEL, OLD, STABLE, Counter, RolloutWorld, Tap
 
-from retune.api import Method
-from retune.decide.actions import ApplyRoute, ApplyServing, RemoveCanary
+from retune.api import FineTuneJobStatus, Method, PinnedBaseModel, StableModel
+from retune.decide.actions import ApplyRoute, ApplyServing, CreateRun, RemoveCanary
 from retune.decide.arms import ArmKind, Split
 from retune.decide.facts import JobFacts
 from retune.decide.job import decide_job
@@ -16,6 +16,8 @@ from retune.decide.readings import ArmState, RouteSeen, Serving, ServingPod, Tap
 
 SERVING: dict[str, Any] = {"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "gate"}]}}
 SHORT: dict[str, Any] = {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}], "bake": "1m"}
+PINNED = PinnedBaseModel(uri="s3://models/tiny", digest=make.DIGEST)
+WHOLE = STABLE.model_copy(update={"uri": "s3://models/retune/support/triage/0/model/dddddddddddd"})
 
 
 class PodTap(Tap):
@@ -49,6 +51,7 @@ class World(RolloutWorld):
         super().__init__({**SHORT, **rollout})
         spec = make.job_spec(serving=SERVING, rollout={**SHORT, **rollout}, method={"type": "Full"})
         self.job_spec, self.spec = spec, make.run_spec(spec=spec)
+        self.job = self.job.model_copy(update={"stable": WHOLE})
         self.route: RouteSeen | None = RouteSeen("", 0)
         self.refused = ""
         self.canary = self.deployed = ""
@@ -57,6 +60,11 @@ class World(RolloutWorld):
         self.taps = {"a": self.tap("a", OLD)}
         self.routes: list[int] = []
         self.order: list[str] = []
+        self.waits: dict[str, tuple[str, str]] = {}
+
+    @property
+    def canary_met(self) -> bool:
+        return any(self.routes)
 
     def tap(self, name: str, serves: str, canary: bool = False) -> PodTap:
         made = PodTap(name, make.at(self.time).timestamp())
@@ -65,14 +73,17 @@ class World(RolloutWorld):
 
     def pods(self) -> tuple[ServingPod, ...]:
         canaries = {name for name, tap in self.taps.items() if getattr(tap, "canary", False)}
-        return tuple(replace(p, canary=p.name in canaries) for p in super().pods())
+        return tuple(
+            replace(p, canary=p.name in canaries, waiting=None if p.ready else self.waits.get(p.name))
+            for p in super().pods()
+        )
 
     def serving(self) -> Serving:
         route = replace(self.route, refused=self.refused) if self.route is not None else None
         return replace(super().serving(), canary=self.canary, route=route, deployed=self.deployed)
 
     def job_facts(self) -> JobFacts:
-        status = self.job.model_copy(update={"stable": STABLE})
+        status = self.job.model_copy(update={"stable": WHOLE})
         facts = make.job_facts(self.job_spec, status, (self.facts(),))
         return replace(facts, serving=self.serving(), now=self.now)
 
@@ -191,11 +202,34 @@ def test_a_candidate_whose_pods_vanish_gets_no_users_and_is_taken_back(world: Wo
     assert world.phase == "RolledBack"
 
 
-def test_a_candidate_whose_tap_is_silent_keeps_its_users(world: World) -> None:
-    world.until("Canary", step=0)
+def test_a_candidate_whose_tap_is_silent_is_not_taken_for_gone(world: World) -> None:
+    world.until("Canary", step=1)
     world.taps["c"].silent = True
+    world.pass_time(100)
+    assert (world.phase, world.routes[-1]) == ("Canary", 50), "its users are served"
+
+
+@pytest.mark.parametrize("pod", ["a", "c"])
+def test_while_no_tap_of_an_arm_answers_the_candidate_gets_less_and_in_the_end_nothing(world: World, pod: str) -> None:
+    world.until("Canary", step=1)
+    world.taps[pod].silent = True
+    world.pass_time(140)
+    assert (world.phase, world.routes[-1]) == ("Canary", 10)
+    world.pass_time(1800)
+    assert (world.phase, world.routes[-1]) == ("Inconclusive", 0)
+
+
+def test_a_candidate_that_crashes_when_it_starts_is_given_up_and_not_waited_for_all_day(world: World) -> None:
     world.pass_time(10)
-    assert world.routes[-1] == 10
+    world.taps["c"].ready = False
+    world.waits["c"] = ("Unschedulable", "0/1 nodes: insufficient nvidia.com/gpu")
+    world.pass_time(1200)
+    assert world.phase == "Loading", "nodes may come"
+    assert "insufficient nvidia.com/gpu" in world.condition("Loaded").message
+    world.waits["c"] = ("CrashLoopBackOff", "server: back-off 5m0s restarting failed container")
+    world.pass_time(20)
+    assert (world.phase, world.canary_met) == ("Inconclusive", False)
+    assert "back-off 5m0s" in world.condition("Safe").message
 
 
 def test_harm_seen_while_stable_is_rolled_takes_the_promotion_back(world: World) -> None:
@@ -211,6 +245,38 @@ def test_harm_seen_while_stable_is_rolled_takes_the_promotion_back(world: World)
     assert (world.phase, world.routes[-1]) == ("RolledBack", 0)
 
 
+def promoting(world: World) -> None:
+    """A promotion is decided on; of stable's pods, one of two has the new model."""
+    world.rolls = False
+    while world.status.rollout is None or world.status.rollout.intent is None:
+        world.pass_time(5, 400)
+    assert world.status.rollout.intent == "Promote"
+    world.taps["a2"] = world.tap("a2", make.ADAPTER)
+    world.pass_time(5, 400)
+
+
+def test_what_stables_new_pods_answer_is_not_held_against_stable(world: World) -> None:
+    promoting(world)
+    world.bad_canary = 0.6
+    world.pass_time(60, 400)
+    assert world.status.rollout is not None
+    (errors,) = (e for e in world.status.rollout.evidence if e.name == "errors")
+    assert errors.state == "Breached"
+    assert errors.stable_bad == 0, "they have the candidate's model"
+
+
+def test_a_promotion_taken_back_is_not_over_while_a_pod_of_stable_has_the_candidate(world: World) -> None:
+    promoting(world)
+    world.bad_canary = 0.6
+    world.pass_time(120, 400)
+    assert world.status.rollout is not None
+    assert (world.ended, world.status.rollout.intent, world.routes[-1]) == (False, "RollBack", 0)
+    assert "a2" in world.condition("Safe").message
+    del world.taps["a2"]
+    world.pass_time(10)
+    assert world.phase == "RolledBack"
+
+
 def test_taps_are_told_of_whole_models(world: World) -> None:
     world.until("Canary", step=0)
     split: Split = world.split
@@ -220,7 +286,10 @@ def test_taps_are_told_of_whole_models(world: World) -> None:
 
 
 def test_a_route_that_no_gateway_follows_is_said_of_the_job(world: World) -> None:
-    world.refused = "Gateway gate: Accepted is False: NoMatchingParent: no listener"
+    world.route, world.refused = (
+        RouteSeen("sha256:r", 0),
+        "Gateway gate: Accepted is False: NoMatchingParent: no listener",
+    )
     said = next(c for c in decide_job(world.job_facts()).status.conditions if c.type == "Ready")
     assert (said.status, "NoMatchingParent" in said.message) == ("False", True)
 
@@ -234,8 +303,28 @@ def test_a_run_that_is_gone_leaves_no_users_at_its_candidate_though_the_spec_ask
         assert [a.weight for a in decision.actions if isinstance(a, ApplyRoute)] == expected
 
 
+def test_a_job_whose_route_is_somebody_elses_is_not_ready(world: World) -> None:
+    world.route = RouteSeen("", None)
+    said = next(c for c in decide_job(world.job_facts()).status.conditions if c.type == "Ready")
+    assert (said.status, said.reason) == ("False", "NoRoute")
+
+
 def test_an_adapter_is_not_served_in_this_mode() -> None:
     spec = make.job_spec(serving=SERVING)
     assert spec.method == Method()
     said = next(c for c in decide_job(make.job_facts(spec)).status.conditions if c.type == "Ready")
     assert "spec.method.type" in said.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "stable"), [({"serving": SERVING, "method": {"type": "Full"}}, STABLE), ({"serving": {}}, WHOLE)]
+)
+def test_a_mode_in_which_the_model_that_serves_cannot_be_served_is_refused_and_it_goes_on_serving(
+    changes: dict[str, Any], stable: StableModel
+) -> None:
+    facts = make.job_facts(make.job_spec(**changes), FineTuneJobStatus(stable=stable, base_model=PINNED))
+    decision = decide_job(replace(facts, serving=Serving(deployed="sha256:as-it-was")))
+    said = {c.type: c for c in decision.status.conditions}
+    assert (said["Valid"].reason, said["Ready"].reason) == ("ModeChanged", "NotToBeHad")
+    assert "spec.serving.mode" in said["Valid"].message
+    assert not [a for a in decision.actions if isinstance(a, ApplyServing | ApplyRoute | CreateRun)]

@@ -39,6 +39,17 @@ def test_a_gateway_that_refuses_is_quoted() -> None:
     assert "R: why" in route(raw(said="False")).refused
 
 
+def test_what_a_gateway_once_said_that_the_route_has_left_since_holds_nothing_up() -> None:
+    route_ = raw()
+    stale = {"type": "Accepted", "status": "True", "observedGeneration": 1}
+    parents = route_["status"]["parents"]
+    for left in ({"name": "old"}, {"name": "gate", "namespace": "elsewhere"}, {"name": "gate", "sectionName": "web"}):
+        parents.append({"parentRef": left, "conditions": [stale]})
+    assert route(route_).refused == ""
+    parents.append({"parentRef": {"name": "gate", "namespace": META.namespace}, "conditions": [stale]})
+    assert "not said Accepted" in route(route_).refused, "the same Gateway, by its full name"
+
+
 def test_weights_or_rules_of_somebody_else_are_no_share_of_ours() -> None:
     other = {"backendRefs": [{"name": "other", "port": 80}]}
     assert route(raw(rules=[other])).weight is None

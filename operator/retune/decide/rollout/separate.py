@@ -69,6 +69,35 @@ def rolled(course: Course) -> bool:
     )
 
 
+def held_over(course: Course) -> tuple[ServingPod, ...]:
+    """Pods of stable that users reach and that have the candidate's model, from a promotion that was taken back."""
+    candidate, taps = course.candidate, course.seen.taps
+    if not course.scene.separate or candidate.digest == course.scene.stable.digest:
+        return ()
+    return tuple(
+        p for p in course.ready if not p.canary and p.uid in taps and arm_is(taps[p.uid].arms.get("stable"), candidate)
+    )
+
+
+def unheard(course: Course) -> list[str]:
+    """The arms whose pods users reach and whose taps say nothing, in words: nothing is known of them."""
+    if not course.scene.separate:
+        return []
+    found = []
+    for canary, whose in ((False, "stable"), (True, "the candidate")):
+        pods = [p for p in course.ready if p.canary is canary]
+        if pods and not any(p.uid in course.seen.taps for p in pods):
+            said = course.seen.silent.get(pods[0].uid, "no answer")
+            found.append(f"no tap of {whose} answers ({said})")
+    return found
+
+
+def crashes(course: Course) -> bool:
+    """Whether a pod of the candidate starts again and again."""
+    waits = [p.waiting for p in course.seen.pods if p.canary and not p.deleting]
+    return any(why is not None and why[0] == "CrashLoopBackOff" for why in waits)
+
+
 def hosts(course: Course) -> tuple[ServingPod, ...]:
     """The pods that must have the candidate before anybody meets it; none while one of them is not ready."""
     if not course.scene.separate:

@@ -13,7 +13,7 @@ from retune.decide.readings import ServingPod, TapReading
 from retune.decide.rollout import separate
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.exposure import quota
-from retune.decide.rollout.separate import complaint, follows, own_pods, rolled, route
+from retune.decide.rollout.separate import complaint, follows, held_over, own_pods, rolled, route
 from retune.decide.serving import template_digest
 
 FENCE = 30.0  # s that an end waits for a tap that does not answer; it reads the arms itself when it comes back
@@ -122,11 +122,15 @@ def ended(course: Course) -> bool:
     waits = bool(late) and course.since(status.intent_at) < FENCE
     said = status.message or ""
     course.change(taps=f"{len(course.ready) - len(late)}/{len(course.ready)}")
+    kept = held_over(course) if status.intent is not RolloutIntent.PROMOTE else ()
     promoting = course.scene.separate and status.intent is RolloutIntent.PROMOTE
     if promoting and not rolled(course):
         said += " The pods of stable are being given the new model."
     elif course.scene.separate and complaint(course):
         said += f" {complaint(course)}"
+    elif kept:
+        names = ", ".join(p.name for p in kept[:5])
+        said += f" Of stable's pods {names} have the candidate's model, until the Deployment has been rolled back."
     elif in_force(course) and not waits:
         if late:
             names = ", ".join(f"{p.name} ({course.seen.silent.get(p.uid, 'behind')})" for p in late[:5])

@@ -240,6 +240,16 @@ def test_a_trained_model_comes_if_its_files_are_those_that_were_published(traine
     assert served(models) == {"config.json", "model.safetensors", "tokenizer.json"}
 
 
+def test_a_complete_trained_model_is_left_alone_even_when_the_store_is_gone(trained, models, told, downloads):
+    content = content_digest(trained)
+    assert run(models, told, RETUNE_BASE_CONTENT=content) == 0
+    downloads.clear()
+    for path in trained.iterdir():
+        path.unlink()
+    assert run(models, told, RETUNE_BASE_CONTENT=content) == 0
+    assert downloads == []
+
+
 def test_a_trained_model_that_was_changed_in_the_store_is_refused(trained, models, told):
     published = content_digest(trained)
     (trained / "model.safetensors").write_bytes(b"x" * 5000)
