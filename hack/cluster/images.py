@@ -37,8 +37,16 @@ def ensure(cluster: Cluster, names: Sequence[str] = ()) -> dict[str, str]:
             if reference not in there:
                 with step(f"bringing {name} into the cluster"):
                     cluster.load(reference)
-            cluster.drop(known[name].repository, reference)
         return references
+
+
+def forget_stale(cluster: Cluster) -> None:
+    """Removes tags that are not the last built ones; to be called when nothing that is installed needs them."""
+    if not isinstance(cluster, Builder):
+        return
+    with only_one("images"):
+        for reference in noted().values():
+            cluster.drop(reference.rpartition(":")[0], reference)
 
 
 def noted() -> dict[str, str]:

@@ -53,6 +53,7 @@ def install(cluster: Cluster) -> None:
             output(helm)
         except ClusterError as error:
             raise ClusterError(f"{error}\n{_what_the_pods_say(cluster)}") from error
+    images.forget_stale(cluster)
 
 
 def _what_the_pods_say(cluster: Cluster) -> str:

@@ -27,6 +27,8 @@ CONTAINERD_VERSION = "v2.4.2"
 COREDNS = "v1.15.0"
 HELM = "v4.3.1"
 KIND = "v0.33.0"
+GATEWAY_API = "v1.6.3"
+TRAEFIK = "3.7.15"
 
 NODE = "node0"
 NETNS = "retune"

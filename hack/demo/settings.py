@@ -38,7 +38,7 @@ CALM_RATE = 1.0
 USERS = 400
 WINDOW = 10.0
 """Seconds over which the rates on the screen are taken."""
-ROLLOUT_EVERY = 5.0
+ROLLOUT_EVERY = 15.0
 """Seconds between two looks at a rollout whose weight stays, where lines are printed."""
 PODS_EVERY = 5.0
 """Seconds between two looks at which serving pods there are."""

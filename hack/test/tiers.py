@@ -40,6 +40,7 @@ TIERS = (
             (*RUN, "mypy", "operator", "images/trainer", "images/tap", "images/stores", "hack"),
             (*RUN, "lint-imports"),
             (*RUN, "python", "-m", "retune.api.crds", "--check"),
+            (*RUN, "python", "-m", "hack.dashboards", "--check"),
         ),
     ),
     Tier("unit", ((*RUN, "pytest", "tests/unit"),)),

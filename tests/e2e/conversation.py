@@ -12,12 +12,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 PORT = 8001
 START = 300.0
 MARK = "TRANSCRIPT "
+BESIDE = "BESIDE "
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -82,6 +84,26 @@ def hold(address: str, folder: Path) -> list[dict[str, Any]]:
         status, kind, content = _ask(address + path, method, body)
         told.append({"step": name, "wanted": wanted, "status": status, "type": kind, "body": _read(kind, content)})
     return told
+
+
+def beside(address: str, folder: Path) -> list[dict[str, Any]]:
+    """The bodies of one probe of the base: alone, and in the same batches as requests for adapters in every slot."""
+    for name in ("left", "right"):  # the server has two slots
+        _ask(address + LOAD, "POST", {"lora_name": name, "lora_path": str(folder / "good")})
+    probe = {"model": "base", "prompt": "Hello to all who are here", **FEW, "logprobs": 5}
+
+    def told() -> dict[str, Any]:
+        return dict(json.loads(_ask(address + TEXT, "POST", probe)[2]))
+
+    alone = told()
+    long = {"prompt": "Hello", "max_tokens": 400, "ignore_eos": True, "temperature": 0}
+    with ThreadPoolExecutor(2) as others:
+        asked = [others.submit(_ask, address + TEXT, "POST", {"model": m, **long}) for m in ("left", "right")]
+        found = [alone]
+        while not any(other.done() for other in asked):
+            found.append(told())
+    # What was asked last may have been alone again.
+    return found[:-1]
 
 
 def _ask(url: str, method: str, body: Any) -> tuple[int, str, bytes]:
@@ -185,6 +207,7 @@ def main() -> int:
                 time.sleep(0.5)
             print(f"ready after {time.monotonic() - begun:.0f} s")
             print(MARK + json.dumps(hold(address, folder)))
+            print(BESIDE + json.dumps(beside(address, folder)))
         finally:
             server.terminate()
     return 0

@@ -109,13 +109,19 @@ def test_no_secret_shows_in_status_events_or_logs(applied: Cluster) -> None:
         run = eventually(lambda n=name: applied.runs(n)[0], LONG)["metadata"]["name"]
         applied.phase(run, "Failed", LONG)
 
-    def pods() -> list[Any]:
-        return applied.core.list_namespaced_pod(applied.namespace).items
+    def all_over() -> list[Any]:
+        """All pods, once nothing comes any more: a report is tried twice."""
+        for name in CASES:
+            reports = [a for a in applied.runs(name)[0]["status"]["attempts"] if a["stage"] == "Report"]
+            assert all(attempt.get("endedAt") for attempt in reports)
+        pods: list[Any] = applied.core.list_namespaced_pod(applied.namespace).items
+        assert all(pod.status.phase in ("Succeeded", "Failed") for pod in pods)
+        return pods
 
-    eventually(lambda: all(pod.status.phase in ("Succeeded", "Failed") for pod in pods()), LONG)  # reports, too
+    pods = eventually(all_over, LONG)
     texts = [json.dumps(applied.runs(name)) + json.dumps(applied.job(name)) for name in CASES]
     texts += [event.message or "" for event in applied.core.list_namespaced_event(applied.namespace).items]
-    for pod in pods():
+    for pod in pods:
         texts.append(applied.core.read_namespaced_pod_log(pod.metadata.name, applied.namespace))
         texts.append(str(pod.status))
     everything = "\n".join(texts)

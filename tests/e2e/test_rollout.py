@@ -12,6 +12,7 @@ import pytest
 from hack.cluster.settings import LOCAL_NAMESPACE
 from hack.load import answers
 from hack.load.answers import Answer
+from hack.load.questions import Question
 
 import kubernetes
 from tests.cluster.cluster import Cluster, Raw, condition, eventually
@@ -38,7 +39,7 @@ class Shop:
     run: str
     seen: list[str]
     answers: list[Answer]
-    bucket: Bucket
+    asked: list[Question]
     seeds: Iterator[int] = field(default_factory=lambda: iter(range(100, 200)))
 
     def good(self) -> Raw:
@@ -52,7 +53,7 @@ class Shop:
     @contextmanager
     def users(self) -> Iterator[list[Answer]]:
         """Users who know that " billing" is right; what they get."""
-        with self.served.users(tiny.questions(self.bucket, GOOD), RATE, users=USERS) as load:
+        with self.served.users(self.asked, RATE, users=USERS) as load:
             yield load.traffic.answers
 
 
@@ -68,7 +69,7 @@ def shop(shared_cluster: Cluster, bucket: Bucket) -> Iterator[Shop]:
         asked = tiny.questions(bucket, GOOD)
         with served.users(asked, RATE, users=USERS) as load:
             served.until(run, "Promoted", seconds=STARTS + TRAINS + MOVES, seen=seen)
-        yield Shop(served, run, seen, list(load.traffic.answers), bucket)
+        yield Shop(served, run, seen, list(load.traffic.answers), asked)
 
 
 def test_a_good_model_goes_through_its_stages_and_is_promoted(shop: Shop) -> None:
@@ -95,7 +96,7 @@ def test_a_user_who_has_met_the_candidate_never_goes_back(shop: Shop) -> None:
 def test_after_promotion_everybody_is_answered_by_the_adapter(shop: Shop) -> None:
     served = shop.served
     eventually(lambda: set(served.weights().values()) == {0})
-    for question in tiny.questions(shop.bucket, GOOD)[:10]:
+    for question in shop.asked[:10]:
         assert served.ask(question.prompt) == ("stable", GOOD)
         assert served.ask(question.prompt, **{"x-retune-stable": "1"}) == ("stable", GOOD)
 
@@ -109,7 +110,7 @@ def taken_back(shop: Shop, run: str, before: str) -> None:
     assert condition({"status": status}, "Safe")["reason"] == "StopLoss"
     assert set(served.weights().values()) == {0}
     assert served.stable() == before
-    for question in tiny.questions(shop.bucket, GOOD)[:10]:
+    for question in shop.asked[:10]:
         assert served.ask(question.prompt) == ("stable", GOOD)
 
 

@@ -20,8 +20,8 @@ STRUCTURED = ("application/json", "text/event-stream")
 NOT_BY_THE_STAND_IN = {"a prompt too long"}
 
 
-def held_with_vllm(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Transcript:
-    """The conversation, held within a pod of the server's image."""
+def held_with_vllm(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> tuple[Transcript, list[Any]]:
+    """The conversation, held within a pod of the server's image; and what the base said alone and beside adapters."""
     container = {
         "name": "server",
         "image": images.noted()["server"],
@@ -62,8 +62,12 @@ def held_with_vllm(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> Tran
         for line in log.splitlines():
             if line.startswith("ready after"):
                 print(f"  vLLM in the server's image: {line}")
-    (told,) = (line for line in log.splitlines() if line.startswith(conversation.MARK))
-    return {entry["step"]: entry for entry in json.loads(told.removeprefix(conversation.MARK))}
+
+    def said(mark: str) -> list[Any]:
+        (line,) = (line for line in log.splitlines() if line.startswith(mark))
+        return list(json.loads(line.removeprefix(mark)))
+
+    return {entry["step"]: entry for entry in said(conversation.MARK)}, said(conversation.BESIDE)
 
 
 def held_with_the_stand_in(folder: Path) -> Transcript:
@@ -111,7 +115,7 @@ def differences(standing: dict[str, Any], vllm: dict[str, Any]) -> list[str]:
 
 
 def test_vllm_answers_as_the_tap_expects(cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    vllm = held_with_vllm(cluster, capsys)
+    vllm, beside = held_with_vllm(cluster, capsys)
 
     wrong = {step: entry for step, entry in vllm.items() if entry["status"] != entry["wanted"]}
     assert not wrong
@@ -127,6 +131,14 @@ def test_vllm_answers_as_the_tap_expects(cluster: Cluster, tmp_path: Path, capsy
 
     assert likely("a probe of one of another base") == likely("a probe of the base")
     assert likely("a probe of the adapter") != likely("a probe of the base")
+
+    # What the base says must not depend on who is asked in the same batch.
+    alone, *others = (body["choices"][0] for body in beside)
+    assert others
+    for choice in others:
+        assert choice["text"] == alone["text"]
+        said = zip(alone["logprobs"]["token_logprobs"], choice["logprobs"]["token_logprobs"], strict=True)
+        assert all(abs(one - other) < 0.1 for one, other in said), "more than rounding"
 
     events = vllm["chat in a stream with usage"]["body"]
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}

@@ -57,13 +57,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [apps]
-  resources: [deployments] # what serves; deleted when a job serves no longer
+  resources: [deployments] # what serves; deleted when a job serves no longer, a candidate's own after its rollout
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes] # of jobs in mode Deployment; a cluster need not know them
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps] # runs' and watches' configurations, arms documents, evidence, drift

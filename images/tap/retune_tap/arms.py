@@ -25,6 +25,7 @@ class Kind(StrEnum):
     BASE = "Base"
     ADAPTER = "Adapter"
     ENDPOINT = "Endpoint"
+    MODEL = "Model"
 
 
 class Stage(StrEnum):
@@ -51,7 +52,7 @@ class Builtin(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """Who answers: the base, an adapter (`name` as the server knows it), or an endpoint (`url`, `model`)."""
+    """Who answers: base, adapter or whole model (`name` as the server knows it), or an endpoint (`url`, `model`)."""
 
     kind: Kind
     name: str

@@ -89,8 +89,8 @@ def _json(text: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
 def _model(of: Reader) -> Model:
     return Model(
         stable=_arm(of.object("stable")),
-        candidate=_arm(of.object("candidate"), of_adapter=True) if of.has("candidate") else None,
-        keep=tuple(_arm(entry, of_adapter=True) for entry in of.objects("keep", MOST_KEEP)),
+        candidate=_arm(of.object("candidate"), of_trained=True) if of.has("candidate") else None,
+        keep=tuple(_arm(entry, of_trained=True) for entry in of.objects("keep", MOST_KEEP)),
         stage=of.choice("stage", Stage),
         stratum=of.text("stratum", most=64),
         weight=of.whole("weight", 0, 100),
@@ -107,7 +107,7 @@ def _model(of: Reader) -> Model:
     )
 
 
-def _arm(of: Reader, *, of_adapter: bool = False) -> Arm:
+def _arm(of: Reader, *, of_trained: bool = False) -> Arm:
     kind = of.choice("kind", Kind)
     arm = Arm(
         kind=kind,
@@ -115,10 +115,11 @@ def _arm(of: Reader, *, of_adapter: bool = False) -> Arm:
         **{key: of.text(key, default="") for key in ("run", "digest", "uri", "url", "model")},
         template=of.text("template", most=MOST_TEMPLATE, default=""),
     )
-    needed = {Kind.BASE: ("name",), Kind.ADAPTER: ("name", "digest", "uri"), Kind.ENDPOINT: ("url", "model")}[kind]
+    trained = ("name", "digest", "uri")
+    needed = {Kind.BASE: ("name",), Kind.ADAPTER: trained, Kind.MODEL: trained, Kind.ENDPOINT: ("url", "model")}[kind]
     of.filled(*needed)
-    if of_adapter:
-        of.only("kind", Kind.ADAPTER)
+    if of_trained:
+        of.among("kind", Kind.ADAPTER, Kind.MODEL)
     return arm
 
 

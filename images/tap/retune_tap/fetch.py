@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from retune_stores import Entry, Place, Store, open_store
+from retune_stores.base import sha256_file, sha256_lines
 from retune_stores.credentials import Credentials, Role, Scrubber, take
 from retune_stores.errors import InputError, NotFoundError, PodError, StoreError
 
@@ -56,8 +57,10 @@ def fetch(environ: MutableMapping[str, str], credentials: dict[Role, Credentials
     target = Path(environ.get("RETUNE_MODELS", "/models")) / "base"
     if not uri:
         raise InputError("ConfigInvalid", FIELD, f"{FIELD} is empty (RETUNE_BASE_URI)")
+    content = environ.get("RETUNE_BASE_CONTENT", "")
     mark = _read_mark(target)
-    if mark.get("complete") and promised and (mark.get("uri"), mark.get("promised")) == (uri, promised):
+    told = {"uri": uri, "promised": promised, "content": content}
+    if mark.get("complete") and (promised or content) and told.items() <= mark.items():
         return
     # The hub's own cache lies on the volume of the models too, so that a file moves out of it without being copied.
     environ["HF_HOME"] = str(target.parent / ".hf")
@@ -68,10 +71,15 @@ def fetch(environ: MutableMapping[str, str], credentials: dict[Role, Credentials
         wanted = _wanted(store, uri)
         if mark.get("identity") != identity:
             shutil.rmtree(target, ignore_errors=True)
-        state: dict[str, Any] = {"uri": uri, "promised": promised, "identity": identity}
+        state: dict[str, Any] = {**told, "identity": identity}
         _write_mark(target, {**state, "complete": False})
-        for entry in wanted:
+        entries = store.entries() if content else wanted
+        if any("/" in entry.path or entry.path == MARK for entry in entries):
+            raise InputError("ArtifactInvalid", FIELD, f"{uri} has folders in it, which no model of ours has")
+        for entry in entries:
             _bring(store, entry, target)
+        if content:
+            _same(store, target, content)
         # Files changed in their place while they were read would be neither the old model nor the new.
         _identity(store, uri, identity)
         _write_mark(target, {**state, "complete": True})
@@ -138,6 +146,21 @@ def _bring(store: Store, entry: Entry, target: Path) -> None:
     # The server may run as another user.
     draft.chmod(0o644)
     draft.replace(final)
+
+
+def _same(store: Store, target: Path, promised: str) -> None:
+    """See that the files of a trained model are those that were published; then drop what a server does not read.
+
+    `promised`: sha256 over the sorted `name sha256` lines of all files, as in the artifact's digest (design/0002).
+    """
+    names = [entry.path for entry in store.entries()]
+    found = "sha256:" + sha256_lines(f"{name} {sha256_file(target / name)}" for name in names)
+    if found != promised:
+        shutil.rmtree(target)
+        raise InputError("ArtifactChanged", FIELD, f"{store.uri} is {found}, not {promised} as it was published")
+    for name in names:
+        if not needed(name):
+            (target / name).unlink()
 
 
 def _read_mark(target: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from retune_tap import headers as hygiene
-from retune_tap.counting import CANARY, STABLE
+from retune_tap.counting import STABLE
 from retune_tap.delivery import Delivery
 from retune_tap.feedback import Feedback, FeedbackError
 from retune_tap.replies import error, json_reply
@@ -125,18 +125,17 @@ class Proxy:
         return _whole(answer, STABLE)
 
     async def _uncounted(self, served: Served, asked: Asked) -> web.Response:
-        """What is not asked of a model's wording (embeddings, tokens): always stable's."""
+        """What is not asked of a model's wording (embeddings, tokens): stable's, or that of the one arm here."""
         asked.body.pop("stream", None)
+        label, arm = served.usual
         try:
-            answer = await self._tap.upstream.ask(
-                served.plan.stable, asked, wants_text=False, limit=self._settings.stable_time
-            )
+            answer = await self._tap.upstream.ask(arm, asked, wants_text=False, limit=self._settings.stable_time)
         except Unanswered as failed:
-            return _failed(failed, STABLE)
+            return _failed(failed, label)
         if isinstance(answer, Streamed):
             answer.close()
-            return _failed(Unanswered(502, "the model streams what was not asked to be streamed"), STABLE)
-        return _whole(answer, STABLE)
+            return _failed(Unanswered(502, "the model streams what was not asked to be streamed"), label)
+        return _whole(answer, label)
 
     async def _split(self, request: web.Request, served: Served, asked: Asked) -> web.StreamResponse:
         started = self._tap.clock()
@@ -144,14 +143,17 @@ class Proxy:
         if route.sampled:
             # At the loop's next turn, when the model has the request.
             asyncio.get_running_loop().call_soon(served.sample.look, asked.path, asked.body, self._tap.wall())
-        route.ticket.limit = self._candidates_time(asked)
+        alone = served.fixed is not None
+        if not alone:
+            route.ticket.limit = self._candidates_time(asked)
         copied = served.shadowed() if route.label == STABLE and route.counted else None
         try:
-            answer = await self._ask(route, asked, wants_text=copied is not None or route.ticket.wants_text)
+            wants_text = copied is not None or route.ticket.wants_text
+            answer = await self._ask(route, asked, alone=alone, wants_text=wants_text)
         except Unanswered as failed:
             route.ticket.failed(self._tap.clock())
             served.metrics[route.label].errors.inc()
-            if route.label == STABLE or not served.fallback.allow(self._tap.clock()):
+            if route.label == STABLE or alone or not served.fallback.allow(self._tap.clock()):
                 return _failed(failed, route.label)
             return await self._fall_back(request, served, asked, started)
         except BaseException:  # the client's going, for the most part
@@ -163,8 +165,10 @@ class Proxy:
         """Seconds that a candidate is waited for, and after which stable's answer is bad as well."""
         return self._settings.candidate_first_time if asked.stream else self._settings.candidate_whole_time
 
-    async def _ask(self, route: Route, asked: Asked, *, wants_text: bool) -> Answer:
-        limit = self._candidates_time(asked) if route.label == CANARY else self._settings.stable_time
+    async def _ask(self, route: Route, asked: Asked, *, alone: bool, wants_text: bool) -> Answer:
+        # Where there is no stable to fall back to, nothing is won by giving up sooner.
+        waits = route.label == STABLE or alone
+        limit = self._settings.stable_time if waits else self._candidates_time(asked)
         try:
             return await self._tap.upstream.ask(route.arm, asked, wants_text=wants_text, limit=limit)
         except Unanswered as failed:

@@ -18,7 +18,7 @@ from retune_tap.metrics import Metrics
 from retune_tap.pacing import Pacing
 from retune_tap.sampling import Sample
 from retune_tap.schema import Schema, SchemaError
-from retune_tap.splitting import Splitter, to_candidate
+from retune_tap.splitting import Place, Splitter, to_candidate
 
 _SAMPLES = 1024
 
@@ -62,9 +62,14 @@ class Served:
         deadlines: Deadlines,
         metrics: Metrics,
         chance: random.Random,
+        fixed: tuple[str, Arm] | None = None,
     ) -> None:
-        """`clock` is monotonic and `wall` is Unix time, both in seconds; `ready` says whether an arm is loaded here."""
+        """`clock` is monotonic and `wall` is Unix time, both in seconds; `ready` says whether an arm is loaded here.
+
+        `fixed`: in mode Deployment, the one arm that this pod is, whatever the document gives to the other.
+        """
         self.name = name
+        self.fixed = fixed
         self.metrics = {arm: metrics.of(name, arm) for arm in (STABLE, CANARY)}
         self.counters = Counters()
         self.exposure = Exposure()
@@ -97,6 +102,19 @@ class Served:
         self.counters.keep_windows({edge.name for edge in plan.edges})
         self.exposure.under(plan.salt)
 
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """What stands behind the arms here, by arm."""
+        if self.fixed:
+            return dict([self.fixed])
+        plan = self.plan
+        return {STABLE: plan.stable, **({CANARY: plan.candidate} if plan.candidate else {})}
+
+    @property
+    def usual(self) -> tuple[str, Arm]:
+        """Who answers what is not split."""
+        return self.fixed or (STABLE, self.plan.stable)
+
     def asked(self) -> None:
         """Somebody asked for the state."""
         self._asked = self._clock()
@@ -104,6 +122,8 @@ class Served:
     def held(self) -> Held | None:
         """Why the candidate gets nothing although the document gives it something."""
         plan = self.plan
+        if self.fixed:
+            return None  # the Gateway splits, before the tap
         if plan.candidate is None or not (plan.share or plan.stage is Stage.PILOT):
             return None
         if not self._ready(plan.candidate):
@@ -125,23 +145,29 @@ class Served:
         plan = self.plan
         sticky = headers.get(plan.sticky_header) if plan.sticky_header else None
         place = self._splitter.place(sticky)
+        if self.fixed:
+            return self._split(self.fixed[0], place, sticky, now)
         if plan.opt_out_header and plan.opt_out_header in headers:
             return self._routed(STABLE, place.bucket, counted=False)
-        self.heaviest.saw(place.identity, now)
         held = self.held()
-        counted = self._pacing.admit(place.identity, now)
         if plan.stage is Stage.PILOT and plan.pilot and headers.get(plan.pilot.header) in plan.pilot.values:
+            self.heaviest.saw(place.identity, now)
             cohort = CANARY if plan.candidate and not held else STABLE
-            return self._routed(cohort, place.bucket, counted=counted)
+            return self._routed(cohort, place.bucket, counted=self._pacing.admit(place.identity, now))
         arm = CANARY if not held and to_candidate(place.position, plan.share) else STABLE
-        self.counters.routed(arm, plan.stratum)
-        route = self._routed(arm, place.bucket, counted=counted)
-        route.sampled = plan.features and self.sample.wants(sticky, self._wall())
+        return self._split(arm, place, sticky, now)
+
+    def _split(self, arm: str, place: Place, sticky: str | None, now: float) -> Route:
+        """What the weight, here or at the Gateway, has given to an arm."""
+        self.heaviest.saw(place.identity, now)
+        self.counters.routed(arm, self.plan.stratum)
+        route = self._routed(arm, place.bucket, counted=self._pacing.admit(place.identity, now))
+        route.sampled = self.plan.features and self.sample.wants(sticky, self._wall())
         return route
 
     def _routed(self, label: str, bucket: int, *, counted: bool) -> Route:
         plan, now = self.plan, self._clock()
-        arm = plan.candidate if label == CANARY and plan.candidate else plan.stable
+        arm = self.arms.get(label, plan.stable)
         salt = ""
         if label == CANARY:
             salt = self.exposure.gave()
@@ -168,7 +194,7 @@ class Served:
     def shadowed(self) -> Arm | None:
         """The candidate, if a copy of this request of stable is to go to it."""
         plan = self.plan
-        if plan.stage is not Stage.SHADOW or not plan.shadow_percent or plan.candidate is None:
+        if self.fixed or plan.stage is not Stage.SHADOW or not plan.shadow_percent or plan.candidate is None:
             return None
         if self._unwatched() or not self._ready(plan.candidate):
             return None

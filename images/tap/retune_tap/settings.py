@@ -28,6 +28,10 @@ class Settings:
     upstream: str
     models: Path
     endpoint_key: str | None = field(default=None, repr=False)
+    # In mode Deployment: the one arm that this pod is ("stable" or "canary"), and what its server serves.
+    arm: str = ""
+    serves: str = "base"
+    digest: str = ""
     # The taps of the other pods: a name that resolves to all of them, or several, with commas; a port after a colon.
     peers: str = ""
 
@@ -68,6 +72,9 @@ class Settings:
             key = b""
         if len(key) != 32:
             raise SettingsError("RETUNE_ARMS_KEY is not an Ed25519 public key: 32 bytes, base64")
+        arm = environment.get("RETUNE_ARM", "")
+        if arm not in {"", "stable", "canary"}:
+            raise SettingsError("RETUNE_ARM is neither stable nor canary")
         return cls(
             namespace=need("RETUNE_NAMESPACE"),
             job=need("RETUNE_JOB"),
@@ -81,5 +88,8 @@ class Settings:
             models=Path(need("RETUNE_MODELS")),
             # A line's end is the commonest slip in a Secret that was made by hand.
             endpoint_key=environment.get("RETUNE_BASELINE_OPENAI_API_KEY", "").strip() or None,
+            arm=arm,
+            serves=environment.get("RETUNE_SERVES") or "base",
+            digest=environment.get("RETUNE_SERVES_DIGEST", ""),
             peers=environment.get("RETUNE_PEERS", ""),
         )

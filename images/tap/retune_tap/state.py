@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from retune_tap.arms import Arm
-from retune_tap.counting import CANARY, STABLE
 from retune_tap.served import Served
 from retune_tap.tap import Tap
 
@@ -30,15 +29,12 @@ def identity(tap: Tap) -> dict[str, Any]:
 
 def _model(tap: Tap, served: Served, since: float | None) -> dict[str, Any]:
     plan = served.plan
-    arms = {STABLE: _arm(tap, plan.stable)}
-    if plan.candidate:
-        arms[CANARY] = _arm(tap, plan.candidate)
     return {
         "stage": plan.stage,
         "stratum": plan.stratum,
         "weight": served.weight(),
         "held": served.held(),
-        "arms": arms,
+        "arms": {label: _arm(tap, arm) for label, arm in served.arms.items()},
         "counters": served.counters.counters(),
         "routed": served.counters.routes(),
         "fallbacks": served.fallback.total,

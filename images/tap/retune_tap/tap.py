@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from retune_stores.base import Store
-from retune_tap.arms import Adapters, ArmsError
+from retune_tap.arms import Adapters, Arm, ArmsError, Kind
 from retune_tap.corrections import Corrections
 from retune_tap.deadlines import Deadlines
 from retune_tap.envelope import Desk
@@ -54,6 +54,9 @@ class Tap:
         self.shadow = Shadow(self.upstream, self.metrics, settings.shadow_time, self.loading.nudge)
         self.corrections = Corrections(open_corrections, self.metrics.corrections, settings.pod_uid, wall)
         self.draining = False
+        # What the server was started with it has, as it has a base: nothing is to be loaded.
+        own = Arm(Kind.BASE, settings.serves, digest=settings.digest)
+        self._fixed = (settings.arm, own) if settings.arm else None
         self._deadlines = Deadlines()
         self.answers = Answers()
         self.peers = Peers(settings)
@@ -63,7 +66,7 @@ class Tap:
     @property
     def ready(self) -> bool:
         """Whether users may come: stable of every model can be served here."""
-        stables = [served.plan.stable for served in self.models.values()]
+        stables = [served.usual[1] for served in self.models.values()]
         return bool(stables) and not self.draining and all(map(self.loading.ready, stables))
 
     def take_document(self, envelope: bytes) -> int:
@@ -89,11 +92,15 @@ class Tap:
                     deadlines=self._deadlines,
                     metrics=self.metrics,
                     chance=self._chance,
+                    fixed=self._fixed,
                 )
         for name in self.models.keys() - document.models.keys():
             del self.models[name]
-        arms = [arm for plan in document.models.values() for arm in plan.adapters]
-        self.loading.want(arms, list(document.models))
+        if self._fixed:
+            self.loading.want([self._fixed[1]], [])
+        else:
+            arms = [arm for plan in document.models.values() for arm in plan.adapters]
+            self.loading.want(arms, list(document.models))
         self._keep(envelope)
         return document.generation
 

@@ -12,6 +12,7 @@ from retune.act.serving import Own
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, JobPhase
 from retune.decide.actions import (
     Action,
+    ApplyRoute,
     ApplyServing,
     CreateChild,
     CreateConfig,
@@ -23,6 +24,7 @@ from retune.decide.actions import (
     JobDecision,
     PushArms,
     RememberDrift,
+    RemoveCanary,
     RunDecision,
     StopServing,
     Tell,
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 REFUSALS = frozenset({400, 403, 422})  # the API server will say the same again until somebody changes something
 APPLIED = "ServingApplied"
 WATCH_REFUSED = "WatchRefused"  # reason of an Event: a condition of the decision's would take turns with it
+ServingAction = ApplyServing | ApplyRoute | RemoveCanary | WriteArms | PushArms
 Raw = dict[str, Any]
 
 
@@ -110,14 +113,14 @@ class Hands:
                 await self._on_job(facts, action)
         except ApiError as error:
             if error.code in REFUSALS:
-                if isinstance(action, ApplyServing | StopServing | WriteArms | PushArms):
+                if isinstance(action, ServingAction | StopServing):
                     await self._serving_applied(facts, decision.status, version, str(error))
                 elif isinstance(action, CreateWatch | DeleteChild):
                     await self._event("FineTuneJob", meta, Event("Warning", WATCH_REFUSED, str(error)))
                 else:
                     await self._run_refused(facts, decision.status, version, error)
             raise
-        if any(isinstance(done, ApplyServing | StopServing) for done in decision.actions):
+        if any(isinstance(done, ApplyServing | ApplyRoute | StopServing) for done in decision.actions):
             await self._serving_applied(facts, decision.status, version, "")
         for event in decision.events:
             await self._event("FineTuneJob", meta, event)
@@ -167,7 +170,7 @@ class Hands:
                 await self.ledger(namespace, facts.meta.name, ledger)
             case DeleteRun(name, uid):
                 await self._client.delete("finetuneruns", namespace, name, uid)
-            case ApplyServing() | WriteArms() | PushArms():
+            case ApplyServing() | ApplyRoute() | RemoveCanary() | WriteArms() | PushArms():
                 await self._serve(facts.meta, facts.serving, action)
             case RememberDrift() | CreateWatch() | DeleteChild():
                 await self._watch(facts, action)
@@ -213,7 +216,7 @@ class Hands:
                     self._memory.child(created)
             case DeleteChild(name, uid):
                 await self._client.delete("jobs", namespace, name, uid, foreground=True)
-            case ApplyServing() | WriteArms() | PushArms():
+            case ApplyServing() | ApplyRoute() | WriteArms() | PushArms():
                 job = Meta(namespace, facts.spec.job_ref.name, facts.spec.job_ref.uid)
                 await self._serve(job, facts.serving, action)
             case WriteMemory(text):
@@ -221,13 +224,17 @@ class Hands:
             case _:
                 raise TypeError(f"{action} is not an action on a FineTuneRun")
 
-    async def _serve(self, job: Meta, seen: Serving, action: ApplyServing | WriteArms | PushArms) -> None:
+    async def _serve(self, job: Meta, seen: Serving, action: ServingAction) -> None:
         if self._serves is None:
             raise ApiError(422, "NoSigningKey", "the operator has no --signing-key: an administrator names one")
         push = self._serves.push
         match action:
             case ApplyServing():
                 await deploy.apply(self._client, self._memory, job, action, self._serves.own)
+            case ApplyRoute():
+                await deploy.apply_route(self._client, job, action)
+            case RemoveCanary():
+                await deploy.remove_canary(self._client, job)
             case WriteArms(document):
                 await push.to(seen.pods, await self._serves.documents.write(job, seen, document))
             case PushArms(pods):

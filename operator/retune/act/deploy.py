@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from retune.act import serving
 from retune.act.manifests import API_VERSION
-from retune.decide.actions import ApplyServing, RememberDrift
+from retune.decide.actions import ApplyRoute, ApplyServing, RememberDrift
 from retune.decide.drift.memory import Memory as Drift
 from retune.decide.drift.memory import dump
 from retune.decide.facts import Meta, RunFacts
@@ -19,6 +19,7 @@ from retune.decide.naming import (
     MANAGED_LABEL,
     RUN_LABEL,
     RUN_UID_LABEL,
+    canary_name,
     drift_name,
     evidence_name,
     taps_name,
@@ -27,7 +28,7 @@ from retune.kube.client import FIELD_MANAGER, ApiError, Client
 
 log = logging.getLogger(__name__)
 FILE, DRIFT_FILE = "evidence.json", "drift.json"
-LARGEST = 1_000_000  # bytes that a ConfigMap holds, with room for its metadata
+LARGEST = 1_000_000  # bytes, where objects may have 1 MiB: some 70 pods with 8 stop-losses and 10 steps
 Raw = dict[str, Any]
 
 
@@ -59,22 +60,53 @@ async def apply(client: Client, memory: Memory, job: Meta, action: ApplyServing,
         raise ApiError(422, "Forbidden", f"spec.serving.args: {', '.join(wrong)} is for the operator to set; remove it")
     await _one(client, "services", job, serving.service(job, action))
     await _one(client, "services", job, serving.peers(job))
-    await _one(client, "poddisruptionbudgets", job, serving.budget(job))
+    await _one(client, "poddisruptionbudgets", job, serving.budget(job, action))
     memory.deployment(await _one(client, "deployments", job, serving.deployment(job, action, own)))
 
 
+async def apply_route(client: Client, job: Meta, action: ApplyRoute) -> None:
+    """Apply the HTTPRoute.
+
+    Raises:
+        ApiError: a write failed, or (422) the cluster has no Gateway API, or the name is somebody else's.
+    """
+    try:
+        await _one(client, "httproutes", job, serving.http_route(job, action))
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        raise ApiError(
+            422,
+            "NoGatewayApi",
+            "spec.serving.mode Deployment needs the Gateway API (HTTPRoute, gateway.networking.k8s.io/v1), which this "
+            "cluster does not have: an administrator installs it with a Gateway, or set spec.serving.mode to Adapter",
+        ) from error
+
+
+async def remove_canary(client: Client, job: Meta) -> None:
+    """Delete the candidate's own Service, disruption budget and Deployment, where they are the job's.
+
+    Raises:
+        ApiError: a request failed.
+    """
+    name = canary_name(job.name)
+    await _remove(client, job, ("services", name), ("poddisruptionbudgets", name), ("deployments", name))
+
+
 async def remove(client: Client, job: Meta) -> None:
-    """Delete what `apply` has made; a namesake that the job does not control is left alone.
+    """Delete what `apply` and `apply_route` have made; a namesake that the job does not control is left alone.
 
     Raises:
         ApiError: a deletion failed; the Deployment goes last, so that it is asked for again.
     """
-    for resource, name in (
-        ("services", job.name),
-        ("services", taps_name(job.name)),
-        ("poddisruptionbudgets", job.name),
-        ("deployments", job.name),
-    ):
+    await _remove(client, job, ("httproutes", job.name))  # before what it leads to
+    await remove_canary(client, job)
+    services = [("services", job.name), ("services", taps_name(job.name))]
+    await _remove(client, job, *services, ("poddisruptionbudgets", job.name), ("deployments", job.name))
+
+
+async def _remove(client: Client, job: Meta, *objects: tuple[str, str]) -> None:
+    for resource, name in objects:
         found = await client.get(resource, job.namespace, name)
         if found is not None and _controls(job, found):
             await client.delete(resource, job.namespace, name, found["metadata"]["uid"])
@@ -111,7 +143,9 @@ def _set_replicas(found: Raw) -> bool:
 
 
 async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -> None:
-    """Keep a rollout's evidence in the run's own ConfigMap.
+    """Keep a rollout's evidence in the run's own ConfigMap; what is too large for one is remembered here alone.
+
+    A restart of the operator then begins the evidence afresh. To refuse the write would hold up a rollback.
 
     Raises:
         ApiError: it was not written.
@@ -144,7 +178,11 @@ async def remember(client: Client, memory: Memory, facts: RunFacts, text: str) -
         },
         "data": {FILE: text},
     }
-    memory.evidence(namespace, facts.meta.name, await client.apply("configmaps", namespace, body))
+    if len(text) > LARGEST:
+        log.warning("Evidence of %s/%s is too large to be kept: %d bytes", namespace, facts.meta.name, len(text))
+    else:
+        body = await client.apply("configmaps", namespace, body)
+    memory.evidence(namespace, facts.meta.name, body)
 
 
 async def remember_drift(client: Client, memory: Memory, job: Meta, action: RememberDrift, at: float) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from retune.act.channels import Channels
-from retune.act.receivers import Kind, NotAReceiverError, deliver
+from retune.act.receivers import Kind, NotAReceiverError, deliver, load
 from retune.api import NotificationEvent
 from retune.decide.actions import Tell
 from retune.decide.facts import Meta
@@ -186,6 +186,7 @@ class Notifier:
             "" once every receiver has it; why it is given up; None if the channel is gone: the news is then asked for
             again when it is back.
         """
+        await asyncio.to_thread(load)  # the first time it takes longer than a receiver may on a busy node
         taken: set[str] = set()  # receivers that have it
         why = ""
         for wait in (0.0, *self._waits):

@@ -1,7 +1,7 @@
 """Hands one message to one receiver, through Apprise. Called in a thread: it blocks as long as the receiver likes."""
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["info", "success", "warning", "failure"]
 # They and those below them write URLs into their logs, and URLs of receivers hold credentials.
@@ -12,6 +12,14 @@ class NotAReceiverError(Exception):
     """Apprise cannot make anything of the URL. The message does not hold it."""
 
 
+def load() -> None:
+    """Load Apprise with its plugins, which takes a second or so of CPU the first time. Blocks meanwhile."""
+    import apprise  # 10 MB: nobody pays for it who has no channel
+
+    plugins: Any = apprise.NotificationManager
+    plugins().schemas()
+
+
 def deliver(url: str, kind: Kind, title: str, body: str) -> bool:
     """Send a message as plain text; whether the receiver has taken it.
 
@@ -19,7 +27,7 @@ def deliver(url: str, kind: Kind, title: str, body: str) -> bool:
         NotAReceiverError: the URL leads nowhere.
         Exception: whatever a plugin of Apprise raises; its text may hold the URL.
     """
-    import apprise  # half a second and 10 MB, with its plugins
+    import apprise  # loaded by then: see `load`
 
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

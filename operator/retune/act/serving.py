@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from retune.act.manifests import API_VERSION, NON_ROOT
 from retune.api import SecretRef
-from retune.decide.actions import ApplyServing, ServingTemplate
+from retune.decide.actions import ApplyRoute, ApplyServing, ServingTemplate
 from retune.decide.facts import Meta
 from retune.decide.naming import (
     JOB_LABEL,
@@ -14,10 +14,13 @@ from retune.decide.naming import (
     MANAGED_BY_US,
     MANAGED_LABEL,
     REFRESHED_ANNOTATION,
+    SERVES_CANARY,
     SERVES_STABLE,
     SERVING_DIGEST_ANNOTATION,
     SERVING_LABEL,
+    TAPS_LABEL,
     arms_name,
+    canary_name,
     taps_name,
 )
 
@@ -94,10 +97,10 @@ def owned(name: str, namespace: str, job: tuple[str, str], more: dict[str, str] 
 
 
 def deployment(job: Meta, action: ApplyServing, own: Own) -> Raw:
-    """The Deployment of stable."""
+    """The Deployment of stable; or of the candidate, in mode Deployment."""
     serving = action.template.serving
     user = serving.pod_metadata
-    metadata = owned(job.name, job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE})
+    metadata = _metadata(job, action.template)
     refreshed = {REFRESHED_ANNOTATION: action.refresh} if action.refresh else {}
     metadata["annotations"] = {SERVING_DIGEST_ANNOTATION: action.digest, **refreshed}
     scraped = {
@@ -114,10 +117,14 @@ def deployment(job: Meta, action: ApplyServing, own: Own) -> Raw:
             **({"replicas": serving.replicas} if serving.replicas is not None else {}),
             "revisionHistoryLimit": 2,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "selector": {"matchLabels": _selector(job.name)},
+            "selector": {"matchLabels": _selector(job.name, action.template)},
             "template": {
                 "metadata": {
-                    "labels": {**((user.labels if user else None) or {}), **metadata["labels"]},
+                    "labels": {
+                        **((user.labels if user else None) or {}),
+                        **metadata["labels"],
+                        TAPS_LABEL: job.name,
+                    },
                     "annotations": {**((user.annotations if user else None) or {}), **scraped, **refreshed},
                 },
                 "spec": _pod(job, action.template, own),
@@ -132,8 +139,8 @@ def service(job: Meta, action: ApplyServing) -> Raw:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": owned(job.name, job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE}),
-        "spec": {"selector": _selector(job.name), "ports": [port]},
+        "metadata": _metadata(job, action.template),
+        "spec": {"selector": _selector(job.name, action.template), "ports": [port]},
     }
 
 
@@ -148,28 +155,51 @@ def peers(job: Meta) -> Raw:
             "clusterIP": "None",
             # A pod that drains, or has lost its adapters, still knows what it answered.
             "publishNotReadyAddresses": True,
-            "selector": _selector(job.name),
+            "selector": {TAPS_LABEL: job.name},
             "ports": [port],
         },
     }
 
 
-def budget(job: Meta) -> Raw:
+def budget(job: Meta, action: ApplyServing) -> Raw:
     """The disruption budget: one pod at a time, so that a single replica never blocks a drain."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": owned(job.name, job.namespace, (job.name, job.uid), {SERVING_LABEL: SERVES_STABLE}),
+        "metadata": _metadata(job, action.template),
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": _selector(job.name)},
+            "selector": {"matchLabels": _selector(job.name, action.template)},
         },
     }
 
 
-def _selector(job: str) -> dict[str, str]:
-    return {JOB_LABEL: job, SERVING_LABEL: SERVES_STABLE}
+def http_route(job: Meta, action: ApplyRoute) -> Raw:
+    """The HTTPRoute of mode Deployment. A Service without a share is not named: it need not be there."""
+    shares = ((job.name, 100 - action.weight), (canary_name(job.name), action.weight))
+    backends = [{"name": name, "port": action.port, "weight": weight} for name, weight in shares if weight]
+    metadata = owned(job.name, job.namespace, (job.name, job.uid))
+    metadata["annotations"] = {SERVING_DIGEST_ANNOTATION: action.digest}
+    parents = [p.model_dump(by_alias=True, exclude_none=True, mode="json") for p in action.route.parent_refs]
+    hosts = {"hostnames": list(action.route.hostnames)} if action.route.hostnames else {}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": {"parentRefs": parents, **hosts, "rules": [{"backendRefs": backends}]},
+    }
+
+
+def _metadata(job: Meta, template: ServingTemplate) -> Raw:
+    canary = template.alone is not None and template.alone.canary
+    name, arm = (canary_name(job.name), SERVES_CANARY) if canary else (job.name, SERVES_STABLE)
+    return owned(name, job.namespace, (job.name, job.uid), {SERVING_LABEL: arm})
+
+
+def _selector(job: str, template: ServingTemplate) -> dict[str, str]:
+    canary = template.alone is not None and template.alone.canary
+    return {JOB_LABEL: job, SERVING_LABEL: SERVES_CANARY if canary else SERVES_STABLE}
 
 
 def _pod(job: Meta, template: ServingTemplate, own: Own) -> Raw:
@@ -191,7 +221,7 @@ def _pod(job: Meta, template: ServingTemplate, own: Own) -> Raw:
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": _selector(job.name)},
+                "labelSelector": {"matchLabels": _selector(job.name, template)},
             }
         ],
         "initContainers": [_fetch(template, own, mounts), _server(template, own)],
@@ -223,6 +253,7 @@ def _fetch(template: ServingTemplate, own: Own, mounts: dict[str, list[Raw]]) ->
         "RETUNE_MODELS": MODELS,
         "RETUNE_BASE_URI": template.base.uri,
         "RETUNE_BASE_DIGEST": template.base_digest,
+        **({"RETUNE_BASE_CONTENT": template.alone.digest} if template.alone and template.alone.digest else {}),
         "HOME": TMP,
     }
     return {
@@ -245,16 +276,18 @@ def _fetch(template: ServingTemplate, own: Own, mounts: dict[str, list[Raw]]) ->
 def _server(template: ServingTemplate, own: Own) -> Raw:
     serving = template.serving
     given = serving.resources.model_dump(by_alias=True, exclude_none=True, mode="json") if serving.resources else {}
+    alone = template.alone
     told = {
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        **({} if alone else {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}),
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "HOME": TMP,
         "LOGNAME": "retune",  # libraries look the user up by number, which an image of the user's own need not know
     }
-    ours = ["--model", f"{MODELS}/base", "--served-model-name", "base"]
-    ours += ["--host", "127.0.0.1", "--port", str(SERVER_PORT), "--enable-lora"]
-    ours += ["--max-lora-rank", str(template.max_rank), "--max-loras", "2", "--max-cpu-loras", "8"]
+    ours = ["--model", f"{MODELS}/base", "--served-model-name", alone.name if alone else "base"]
+    ours += ["--host", "127.0.0.1", "--port", str(SERVER_PORT)]
+    if alone is None:
+        ours += ["--enable-lora", "--max-lora-rank", str(template.max_rank), "--max-loras", "2", "--max-cpu-loras", "8"]
     return {
         "name": "server",
         "image": serving.image or own.server,
@@ -284,10 +317,16 @@ def _tap(job: Meta, template: ServingTemplate, own: Own, mounts: dict[str, list[
         "RETUNE_ARMS_FILE": f"{ARMS}/arms.json",
         "RETUNE_UPSTREAM": f"http://127.0.0.1:{SERVER_PORT}",
         "RETUNE_MODELS": MODELS,
-        "RETUNE_MAX_RANK": str(template.max_rank),
+        **({} if template.alone else {"RETUNE_MAX_RANK": str(template.max_rank)}),
         "RETUNE_PEERS": f"{taps_name(job.name)}.{job.namespace}.svc",
         "HOME": TMP,
     }
+    if template.alone is not None:
+        told |= {
+            "RETUNE_ARM": SERVES_CANARY if template.alone.canary else SERVES_STABLE,
+            "RETUNE_SERVES": template.alone.name,
+            "RETUNE_SERVES_DIGEST": template.alone.digest,
+        }
     return {
         "name": "tap",
         "image": own.tap,

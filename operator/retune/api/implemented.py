@@ -29,9 +29,13 @@ GAPS: tuple[Gap, ...] = (
     Gap("spec.training.queueName", "the Job waits in no queue", lambda spec: spec.training.queue_name is not None),
     # After training.
     Gap(
-        "spec.serving.mode",
-        "Deployment serves nothing: such a job trains and publishes only",
-        lambda spec: spec.serving is not None and spec.serving.mode is ServingMode.DEPLOYMENT,
+        "spec.serving.stickyHeader",
+        "in mode Deployment the Gateway gives each request its arm: nobody stays on one",
+        lambda spec: (
+            spec.serving is not None
+            and spec.serving.mode is ServingMode.DEPLOYMENT
+            and spec.serving.sticky_header is not None
+        ),
     ),
     Gap(
         "spec.serving.corrections",

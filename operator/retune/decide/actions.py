@@ -8,6 +8,7 @@ from retune.api import (
     FineTuneJobStatus,
     FineTuneRunSpec,
     FineTuneRunStatus,
+    HttpRoute,
     Serving,
     Source,
     Store,
@@ -95,8 +96,20 @@ class WriteLedger:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """The one arm that a pod is, in mode Deployment. `name`: as its server knows it; `digest`: "" for the base."""
+
+    canary: bool
+    name: str = "base"
+    digest: str = ""
+
+
+@dataclass(frozen=True)
 class ServingTemplate:
-    """What a serving pod is made from: the job's own words, and what only the operator knows."""
+    """What a serving pod is made from: the job's own words, and what only the operator knows.
+
+    `alone`: None in mode Adapter. Of a trained model `base` is where it lies.
+    """
 
     serving: Serving
     model: str
@@ -105,6 +118,7 @@ class ServingTemplate:
     artifacts: Store
     endpoint: BaselineEndpoint | None
     max_rank: int
+    alone: Alone | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +137,28 @@ class ApplyServing:
 
 
 @dataclass(frozen=True)
+class ApplyRoute:
+    """Apply the HTTPRoute of a job, in mode Deployment.
+
+    Attributes:
+        weight: the candidate's share, percent.
+        digest: of `route` and `port`; written beside it.
+    """
+
+    route: HttpRoute
+    port: int
+    weight: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class RemoveCanary:
+    """Delete the candidate's own Deployment, Service and disruption budget, where they are the job's."""
+
+
+@dataclass(frozen=True)
 class StopServing:
-    """Delete what serves for a job that serves no longer: Service, disruption budget, and last the Deployment."""
+    """Delete what serves for a job that serves no longer: HTTPRoute, Services, budgets, and last the Deployments."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +207,8 @@ Action = (
     | DeleteChild
     | CreateWatch
     | ApplyServing
+    | ApplyRoute
+    | RemoveCanary
     | StopServing
     | WriteArms
     | PushArms

@@ -20,6 +20,7 @@ class ArmKind(StrEnum):
 
     BASE = "Base"
     ADAPTER = "Adapter"
+    MODEL = "Model"
     ENDPOINT = "Endpoint"
 
 
@@ -36,7 +37,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """A model behind an arm. An Endpoint has `url`, `model` and `template`, an Adapter `run`, `digest` and `uri`."""
+    """A model behind an arm. An Endpoint has `url`, `model`, `template`; an Adapter or Model `run`, `digest`, `uri`."""
 
     kind: ArmKind
     name: str = "base"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from retune.api import DriftBuiltin, DriftStatus, seconds
+from retune.api import DriftBuiltin, DriftStatus, ServingMode, seconds
 from retune.decide.actions import Event, RememberDrift
 from retune.decide.arms import OVERRIDES, RATED
 from retune.decide.draft import JobDraft
@@ -69,7 +69,7 @@ def accepted(runs: Iterable[RunFacts], draft: JobDraft) -> float | None:
 
 def _evidence(draft: JobDraft, seen: DriftEvidence) -> DriftEvidence:
     """What was asked for, with what is known of the job."""
-    facts, triggers, taps = draft.facts, draft.spec.triggers, draft.facts.serving.taps.values()
+    facts, triggers, taps = draft.facts, draft.spec.triggers, _of_stable(draft)
     asked = {trigger.builtin for trigger in triggers.drift}
     return replace(
         seen,
@@ -80,6 +80,19 @@ def _evidence(draft: JobDraft, seen: DriftEvidence) -> DriftEvidence:
         probe_every=float(seconds(triggers.probe.every)),
         accuracy_at_promotion=None if unprobed(draft) else accepted(facts.runs, draft),
     )
+
+
+def _of_stable(draft: JobDraft) -> list[TapReading]:
+    """The taps that count what stable answers.
+
+    In mode Deployment those of a candidate's own pods do not, nor does one of stable's pods that has another model: it
+    is being rolled.
+    """
+    serving, stable, taps = draft.spec.serving, draft.status.stable, draft.facts.serving.taps.values()
+    if serving is None or serving.mode is not ServingMode.DEPLOYMENT:
+        return list(taps)
+    digest = stable.digest if stable is not None and stable.uri is not None else ""
+    return [tap for tap in taps if (arm := tap.arms.get("stable")) is not None and arm.digest == digest]
 
 
 def _windows(taps: Iterable[TapReading], edge: str) -> tuple[Counted, ...] | None:

@@ -25,7 +25,7 @@ from retune.decide.gates import payback
 from retune.decide.halting import counted, ended, ends, fruitless, resumed, stop, stopped
 from retune.decide.inherited import approvals, gold_looks
 from retune.decide.news.rule import tell
-from retune.decide.reverting import base_changed, reverted
+from retune.decide.reverting import base_changed, mode_changed, reverted
 from retune.decide.rollout.stages import ROLLOUT_PHASES
 from retune.decide.serving import served
 from retune.decide.settle import open_attempt
@@ -111,7 +111,7 @@ def _promoted(draft: JobDraft) -> None:
         newer = stable is None or (stable.since is not None and since is not None and since > stable.since)
         if artifact is None or not newer:
             continue
-        if stable is not None:
+        if stable is not None and stable.digest != artifact.digest:  # a twin is nothing to go back from
             draft.set(previous=PreviousModel(run=stable.run, digest=stable.digest, uri=stable.uri))
         stable = StableModel(run=run.meta.name, digest=artifact.digest, uri=artifact.uri, since=since)
         draft.set(stable=stable)
@@ -140,10 +140,10 @@ def valid(draft: JobDraft) -> bool:
     if never:
         draft.condition("Valid", "False", "InvalidSpec", never)
         return _nothing_starts(draft, "InvalidSpec")
-    moved = base_changed(draft)
-    if moved:
-        draft.condition("Valid", "False", "BaseChanged", moved)
-        return _nothing_starts(draft, "BaseChanged")
+    for reason, moved in (("BaseChanged", base_changed(draft)), ("ModeChanged", mode_changed(draft))):
+        if moved:
+            draft.condition("Valid", "False", reason, moved)
+            return _nothing_starts(draft, reason)
     draft.condition("Valid", "True", "Valid", "The spec can be acted on.")
     ignored = not_implemented(draft.spec)
     if ignored:

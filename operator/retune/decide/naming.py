@@ -24,7 +24,8 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY_US = "retune"
 JOB_UID_LABEL = "retune.dev/job-uid"
 SERVING_LABEL = "retune.dev/serving"
-SERVES_STABLE = "stable"  # its value
+SERVES_STABLE, SERVES_CANARY = "stable", "canary"  # its values
+TAPS_LABEL = "retune.dev/taps"  # of every pod with a tap, whichever arm it is: its job
 KEPT_LABEL = "retune.dev/kept"
 KEPT_ARMS, KEPT_EVIDENCE, KEPT_DRIFT = "arms", "evidence", "drift"  # its values
 SERVING_DIGEST_ANNOTATION = "retune.dev/serving-digest"
@@ -63,8 +64,13 @@ def arms_name(job: str) -> str:
     return f"{job}-arms"
 
 
+def canary_name(job: str) -> str:
+    """The name of the candidate's own Deployment, Service and disruption budget, in mode Deployment."""
+    return fit(f"{job}-canary")
+
+
 def taps_name(job: str) -> str:
-    """The name of the headless Service by which a job's taps find each other."""
+    """The name of the headless Service by which a job's taps find each other, of both arms."""
     return f"{job}-taps"
 
 

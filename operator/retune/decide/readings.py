@@ -83,7 +83,7 @@ class TapReading:
 
 @dataclass(frozen=True)
 class ServingPod:
-    """A pod of the serving Deployment. `waiting`: why it does not run yet, (reason, message)."""
+    """A pod of a serving Deployment. `waiting`: why it does not run yet, (reason, message); `canary`: whose it is."""
 
     name: str
     uid: str
@@ -94,6 +94,7 @@ class ServingPod:
     created: datetime | None = None
     ready_since: datetime | None = None
     waiting: tuple[str, str] | None = None
+    canary: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,30 @@ class QueryReading:
 
 
 @dataclass(frozen=True)
+class RouteSeen:
+    """The HTTPRoute of mode Deployment as it stands.
+
+    Attributes:
+        digest: annotation of what it was made from.
+        weight: the candidate's share by its weights, percent; None: they are not as we write them.
+        refused: why a Gateway does not (yet) follow what is written; "" if it does, or none has said anything.
+    """
+
+    digest: str
+    weight: int | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Serving:
     """Everything known of what serves for a job.
 
     Attributes:
         deployed: digest annotation of the Deployment as it stands; "" if there is none.
         refreshed: value of the refresh annotation that the Deployment was last applied with.
-        pods: of the Deployment, those that are over left out.
+        pods: of the Deployments, those that are over left out.
+        canary: digest annotation of the candidate's own Deployment, in mode Deployment; "" if there is none.
+        route: the HTTPRoute, in mode Deployment; None: there is none.
         taps: by pod uid, those that answered in this reconcile.
         silent: by pod uid, why a ready pod's tap did not answer.
         arms: the document as last written; None if there is none yet.
@@ -139,6 +157,8 @@ class Serving:
     arms: Arms | None = None
     queries: tuple[QueryReading, ...] = ()
     memory: str = ""
+    canary: str = ""
+    route: RouteSeen | None = None
 
     @property
     def overtaken(self) -> bool:

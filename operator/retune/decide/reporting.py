@@ -1,6 +1,6 @@
 """After the end: one small pod writes the report. It changes nothing of the verdict, and two tries are enough."""
 
-from retune.api import Attempt, AttemptStage, RolloutStatus, TrackingStatus
+from retune.api import Attempt, AttemptStage, TrackingStatus
 from retune.decide.actions import CreateChild
 from retune.decide.attempts import MAX_ATTEMPTS
 from retune.decide.draft import RunDraft
@@ -11,8 +11,6 @@ from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 TRIES = 2
 PATIENCE = 3600  # s after the run's end in which a report is begun; a node that is lost may hold its pods for longer
 LONGEST_URI = LONGEST_TEXT = 1024  # characters that the status can hold
-# Of the rollout, the report gets what was counted, not how it was steered.
-_NOT_TOLD = set(RolloutStatus.model_fields) - {"evidence"}
 
 
 def report(draft: RunDraft) -> None:
@@ -70,6 +68,6 @@ def _start(draft: RunDraft, number: int) -> None:
 
 
 def _create(draft: RunDraft, attempt: Attempt) -> None:
-    told = draft.status.model_dump_json(by_alias=True, exclude_none=True, exclude={"rollout": _NOT_TOLD})
+    told = draft.status.model_dump_json(by_alias=True, exclude_none=True)
     draft.actions.append(CreateChild(Stage.REPORT, attempt.number, status=told))
     draft.again_in(15)

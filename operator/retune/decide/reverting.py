@@ -1,9 +1,9 @@
-"""Going back to an earlier model by hand, and the one change that would strand it: another base model.
+"""Going back to an earlier model by hand, and the changes that would strand it: another base model, another mode.
 
 Pure; rules and words of a job.
 """
 
-from retune.api import PreviousModel, RunPhase, StableModel
+from retune.api import PreviousModel, RunPhase, ServingMode, StableModel
 from retune.decide.conditions import Truth
 from retune.decide.draft import JobDraft
 from retune.decide.naming import ROLLBACK_ANNOTATION
@@ -57,11 +57,26 @@ def _go_back(draft: JobDraft, run: str, digest: str, uri: str) -> None:
 def base_changed(draft: JobDraft) -> str:
     """Why a changed base model is refused, or "": adapters of one base do not load on another."""
     pinned, spec = draft.status.base_model, draft.spec
-    if pinned is None or pinned.uri == spec.base_model.uri or not serves(spec.serving):
+    if pinned is None or pinned.uri == spec.base_model.uri or not serves(spec):
         return ""
     if draft.status.stable is None and not draft.facts.serving.deployed:
         return ""
     return (
         f"spec.baseModel.uri was {pinned.uri} and is now {spec.base_model.uri}, while the job serves. Adapters of one "
         "base do not load on another: put it back, or make a second job for the new base and move clients to it."
+    )
+
+
+def mode_changed(draft: JobDraft) -> str:
+    """Why a changed mode of serving is refused, or "": an adapter is no whole model, nor the other way round."""
+    serving, stable = draft.spec.serving, draft.status.stable
+    if serving is None or stable is None or stable.uri is None:
+        return ""
+    other = "adapter" if serving.mode is ServingMode.DEPLOYMENT else "model"
+    if stable.uri.rstrip("/").split("/")[-2] != other:
+        return ""
+    return (
+        f"spec.serving.mode is {serving.mode.value}, and the promoted model, of run {stable.run}, "
+        f"{'is an adapter' if other == 'adapter' else 'has no adapter'}: it cannot be served so. Put the mode and "
+        "spec.method.type back, or make a second job and move clients to it."
     )

@@ -230,7 +230,7 @@ def judged(draft: RunDraft) -> bool:
     """The evaluation's verdict ends a run, unless it is accepted and asked to serve: then its rollout begins."""
     verdict = judge(draft.status, draft.facts.spec.evaluation)
     draft.condition("Accepted", "True" if verdict.accepted else "False", verdict.reason, verdict.message)
-    if verdict.accepted and serves(draft.facts.spec.serving):
+    if verdict.accepted and serves(draft.facts.spec):
         begin_rollout(draft)
     else:
         draft.end(RunPhase.PROMOTED if verdict.accepted else RunPhase.REJECTED)

@@ -5,9 +5,10 @@ Pure. A run in a rollout phase decides on the arms (`rollout`); otherwise its jo
 
 import hashlib
 import json
+from dataclasses import asdict, replace
 
-from retune.api import CandidateModel, Initial, Serving, Source, Store
-from retune.decide.actions import ApplyServing, PushArms, ServingTemplate, StopServing, WriteArms
+from retune.api import CandidateModel, Initial, RolloutIntent, Serving, Source, Store
+from retune.decide.actions import ApplyServing, PushArms, RemoveCanary, ServingTemplate, StopServing, WriteArms
 from retune.decide.arms import Arm, Arms, Split
 from retune.decide.conditions import find
 from retune.decide.draft import JobDraft
@@ -15,10 +16,13 @@ from retune.decide.facts import RunFacts
 from retune.decide.naming import REFRESH_ANNOTATION
 from retune.decide.readings import Serving as Seen
 from retune.decide.readings import ServingPod
-from retune.decide.rollout.scene import arm_is, in_rollout, scene_of_job
+from retune.decide.reverting import mode_changed
+from retune.decide.rollout import separate
+from retune.decide.rollout.scene import Scene, arm_is, candidate_arm, in_rollout, refused, scene_of_job
 
 SMALLEST_RANK = 16
 LOOK, SOON = 60.0, 5.0  # s between two looks at taps at rest, and while they do not all do as they were told
+SETTLES = 10.0  # s that a Gateway may go on after it said that it follows: Traefik gathers changes for two
 AGAIN = 15.0  # s, where some do not answer: each look waits for them, and events tell of pods that come and go
 # Of `serving`, what lies in the arms document, in no pod.
 _NOT_IN_PODS = {"sticky_header", "opt_out_header", "corrections", "http_route", "initial", "mode"}
@@ -60,6 +64,8 @@ def template_digest(made: ServingTemplate) -> str:
         "endpoint": made.endpoint.model_dump(mode="json", exclude_none=True) if made.endpoint is not None else None,
         "maxRank": made.max_rank,
     }
+    if made.alone is not None:
+        told["alone"] = asdict(made.alone)
     return "sha256:" + hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -87,19 +93,13 @@ def served(draft: JobDraft) -> bool:
     if spec.serving is None:
         _stop(draft, run)
         return False
-    scene = scene_of_job(draft)
-    if scene is None:
+    scene, strange = scene_of_job(draft), mode_changed(draft)
+    if scene is None or strange:
         _rest_as_it_was(draft, run)
-        text = (
-            "This version serves adapters only: spec.serving.mode Deployment trains and publishes, and serves nothing."
-        )
-        draft.condition("Ready", "False", "ModeNotImplemented", text)
+        _route_as_it_was(draft, spec.serving, run)
+        draft.condition("Ready", "False", "NotToBeHad", strange or refused(spec))
         return False
-    draft.set(max_rank=needed_rank(draft))
-    model = scene.model
-    if run is not None and run.spec.serving is not None:  # its arms bear the name of its snapshot until it ends
-        model = run.spec.serving.model_name or scene.job
-    made = template(draft, spec.serving, model)
+    made = _made(draft, scene, run)
     if made is None:
         text = "Serving waits until the first run's preflight has resolved spec.baseModel.uri."
         draft.condition("Ready", "False", "BaseNotResolved", text)
@@ -111,8 +111,63 @@ def served(draft: JobDraft) -> bool:
         draft.actions.append(ApplyServing(made, digest, refresh))
     if run is None:
         _rest(draft, scene.at_rest())
+        _rest_separate(draft, scene)
     _say(draft, scene.stable)
+    _say_route(draft, scene)
     return False
+
+
+def _made(draft: JobDraft, scene: Scene, run: RunFacts | None) -> ServingTemplate | None:
+    """What stable's pods are made from; None: it cannot be known yet."""
+    if not scene.separate:
+        draft.set(max_rank=needed_rank(draft))
+    model = scene.model
+    if run is not None and run.spec.serving is not None:  # its arms bear the name of its snapshot until it ends
+        model = run.spec.serving.model_name or scene.job
+    made = template(draft, scene.serving, model)
+    return _of_stable(scene, made, run) if made is not None and scene.separate else made
+
+
+def _of_stable(scene: Scene, made: ServingTemplate, run: RunFacts | None) -> ServingTemplate:
+    """In mode Deployment stable's pods hold its whole model; a candidate's from when its promotion is decided on."""
+    if scene.model != made.model:
+        scene = replace(scene, serving=scene.serving.model_copy(update={"model_name": made.model}))
+    arm, rollout = scene.stable, run.status.rollout if run is not None else None
+    if run is not None and rollout is not None and rollout.intent is RolloutIntent.PROMOTE:
+        arm = candidate_arm(scene, run.meta.name, run.status) or arm
+    return separate.template(scene, arm, made.artifacts, (made.base, made.base_digest), canary=False)
+
+
+def _rest_separate(draft: JobDraft, scene: Scene) -> None:
+    """All users go to stable; then what is left of a candidate goes."""
+    seen = draft.facts.serving
+    if not scene.separate:
+        if seen.canary:  # the mode has been changed
+            draft.actions.append(RemoveCanary())
+        return
+    route = separate.route(scene.serving, 0, seen)
+    if route is not None:
+        draft.actions.append(route)
+        draft.again_in(SOON)
+    elif seen.canary and seen.route is not None and not seen.route.refused:
+        ends = [r.status.ended_at for r in draft.facts.runs if r.status.ended_at is not None]
+        since = (draft.facts.now - max(ends)).total_seconds() if ends else SETTLES
+        if since < SETTLES:
+            draft.again_in(SETTLES - since)
+        else:
+            draft.actions.append(RemoveCanary())
+
+
+def _say_route(draft: JobDraft, scene: Scene) -> None:
+    """Nobody is served through a route that no Gateway follows, however well the pods are."""
+    route = draft.facts.serving.route
+    if not scene.separate:
+        return
+    if route is None or not route.digest:
+        text = "There is no HTTPRoute of this job yet; the condition ServingApplied says if it cannot be written."
+        draft.condition("Ready", "False", "NoRoute", text)
+    elif route.refused:
+        draft.condition("Ready", "False", "RouteNotFollowed", f"The HTTPRoute is not followed: {route.refused}")
 
 
 def _stop(draft: JobDraft, run: RunFacts | None) -> None:
@@ -175,6 +230,15 @@ def _rest_as_it_was(draft: JobDraft, run: RunFacts | None) -> None:
     _rest(draft, Arms(last.namespace, last.job, last.uid, models))
 
 
+def _route_as_it_was(draft: JobDraft, serving: Serving, run: RunFacts | None) -> None:
+    """The same of the HTTPRoute, where there is one: nobody would watch the candidate."""
+    seen = draft.facts.serving
+    if run is None and seen.route is not None and serving.http_route is not None:
+        route = separate.route(serving, 0, seen)
+        if route is not None:
+            draft.actions.append(route)
+
+
 def behind(seen: Seen) -> tuple[ServingPod, ...]:
     """Pods whose taps have answered, and have an older document than the one written last."""
     written = seen.arms.generation if seen.arms is not None else 0
@@ -184,7 +248,7 @@ def behind(seen: Seen) -> tuple[ServingPod, ...]:
 def _say(draft: JobDraft, stable: Arm) -> None:
     """`Ready`: stable serves everywhere. `ServingHealthy`: all pods and their taps are well."""
     seen = draft.facts.serving
-    pods = [p for p in seen.pods if not p.deleting]
+    pods = [p for p in seen.pods if not p.deleting and not p.canary]
     good = [p for p in pods if _serves(seen, p, stable)]
     what = f"run {stable.run}" if stable.run else f"the {stable.kind.value.lower()}"
     count = f"{len(good)} of {len(pods)} pods serve {what}"

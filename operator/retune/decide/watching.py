@@ -15,7 +15,7 @@ from retune.decide.draft import JobDraft
 from retune.decide.facts import Sent, Stage
 from retune.decide.halting import stop
 from retune.decide.naming import fit
-from retune.decide.rollout.scene import in_rollout
+from retune.decide.rollout.scene import in_rollout, serves
 from retune.decide.snapshot import resolved
 from retune.decide.waiting import waiting
 from retune.decide.watch import COUNT, PROBE, Problem, result
@@ -70,8 +70,7 @@ def _wanted(draft: JobDraft) -> dict[str, float]:
         return wanted  # no run can start, and the condition Valid says so
     if triggers.new_examples is not None:
         wanted[COUNT] = seconds(triggers.new_examples.check_every)
-    serves = draft.spec.serving is not None and draft.status.stable is not None
-    if serves and _has_quality_drop(draft) and not unprobed(draft):
+    if serves(draft.spec) and draft.status.stable is not None and _has_quality_drop(draft) and not unprobed(draft):
         wanted[PROBE] = seconds(triggers.probe.every)
     return wanted
 
@@ -81,7 +80,10 @@ def _has_quality_drop(draft: JobDraft) -> bool:
 
 
 def _can_be_asked(draft: JobDraft) -> bool:
-    """Stable answers everywhere, and no question would be given to a candidate."""
+    """Stable answers everywhere, and no question would be given to a candidate, nor count in a rollout's evidence.
+
+    Without an opt-out header, as in mode Deployment, it would be counted as a user's: it waits for the rollout's end.
+    """
     ready = find(draft.status.conditions, "Ready")
     if ready is None or ready.status != "True":
         return False

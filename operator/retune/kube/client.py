@@ -27,6 +27,7 @@ RESOURCES = {
     "deployments": "/apis/apps/v1",
     "services": "/api/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1",
     "configmaps": "/api/v1",
     "events": "/api/v1",
     "leases": "/apis/coordination.k8s.io/v1",

@@ -72,8 +72,10 @@ class RolloutMetrics(Collector):
         taps = facts.serving.taps.values()
         generation = facts.serving.arms.generation if facts.serving.arms is not None else 0
         behind = sum(tap.generation != generation for tap in taps) + len(facts.serving.silent)
+        route = facts.serving.route
+        routed = route.weight if route is not None else 0  # of mode Deployment
         known = self._breached.get(run)
-        if known is not None and behind == 0 and all(tap.weight == 0 for tap in taps):
+        if known is not None and behind == 0 and all(tap.weight == 0 for tap in taps) and routed == 0:
             self.to_zero.observe(now - self._breached.pop(run))
         intent = decided.rollout.intent if decided.rollout is not None else None
         before = facts.status.rollout.intent if facts.status.rollout is not None else None

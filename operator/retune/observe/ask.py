@@ -8,7 +8,9 @@ from typing import TypeVar
 import aiohttp
 
 from retune.decide.facts import Child, Pod, PodProgress, Stage
+from retune.decide.readings import RouteSeen
 from retune.kube.client import ApiError, Client
+from retune.observe import projections
 
 log = logging.getLogger(__name__)
 PORT = 9090
@@ -62,6 +64,11 @@ class Ask:
             return None
         newest = max(events, key=lambda e: e.get("lastTimestamp") or e["metadata"].get("creationTimestamp") or "")
         return newest["reason"], newest.get("message", "")
+
+    async def route(self, namespace: str, name: str) -> RouteSeen | None:
+        """The HTTPRoute of that name; None if there is none, or the cluster does not know the kind."""
+        found = await self._client.get("httproutes", namespace, name)
+        return projections.route(found) if found is not None else None
 
     async def account_refused(self, namespace: str, name: str) -> str:
         """Why pods may not use this ServiceAccount, or "" if they may."""

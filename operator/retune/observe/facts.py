@@ -15,15 +15,22 @@ from retune.api import (
     FineTuneRunSpec,
     FineTuneRunStatus,
     RunPhase,
+    ServingMode,
 )
 from retune.decide.drift.evidence import DriftEvidence, QueryReading
 from retune.decide.drift.watch import cursors
 from retune.decide.drift_watch import due
 from retune.decide.facts import Books, Child, JobFacts, Meta, Pod, PodProgress, Policy, RunFacts, Sent, WatchFacts
 from retune.decide.ledger import Ledger, read
-from retune.decide.naming import CANCEL_ANNOTATION, HALT_ANNOTATION, PAUSE_ANNOTATION, ROLLBACK_ANNOTATION
+from retune.decide.naming import (
+    CANCEL_ANNOTATION,
+    HALT_ANNOTATION,
+    PAUSE_ANNOTATION,
+    ROLLBACK_ANNOTATION,
+    canary_name,
+)
 from retune.decide.news.told import Telling
-from retune.decide.readings import Serving
+from retune.decide.readings import RouteSeen, Serving
 from retune.decide.watch import newest_count
 from retune.observe.cache import Caches, Packed
 from retune.observe.features import Features, Prompts
@@ -42,6 +49,9 @@ class Asked(Protocol):
 
     async def denied(self, namespace: str, child: Child) -> tuple[str, str] | None:
         """Why the Job controller cannot create the pod of `child`, if it said so."""
+
+    async def route(self, namespace: str, name: str) -> RouteSeen | None:
+        """The HTTPRoute of that name, or None."""
 
     async def account_refused(self, namespace: str, name: str) -> str:
         """Why pods may not use this ServiceAccount, or "" if they may."""
@@ -99,6 +109,8 @@ class Observer:
         """The facts about a job, with what its taps say, and, as often as it is looked at, what is said of drift."""
         if self._rollouts is None:
             return facts
+        if facts.serving.deployed:
+            facts = replace(facts, serving=await self._routed(facts.serving, facts.meta, facts.spec))
         seen = facts.serving
         told = facts.spec.serving.model_name if facts.spec is not None and facts.spec.serving is not None else None
         model = _model(seen, told or facts.meta.name)
@@ -141,6 +153,12 @@ class Observer:
         kept = self._caches.drifts.get((job.namespace, job.name))
         of_it = kept if kept is not None and kept.uid == job.uid else None
         return WatchFacts(newest_count(sent), sent, kept=of_it)
+
+    async def _routed(self, serving: Serving, job: Meta, spec: FineTuneJobSpec | FineTuneRunSpec | None) -> Serving:
+        """With the HTTPRoute, where there must be one. It is not watched: a cluster need not know the kind."""
+        if spec is None or spec.serving is None or spec.serving.mode is not ServingMode.DEPLOYMENT:
+            return serving
+        return replace(serving, route=await self._asked.route(job.namespace, job.name))
 
     def estate(self, namespace: str, name: str) -> tuple[Books, datetime]:
         """The ledger of a job that is gone, and the time."""
@@ -194,6 +212,8 @@ class Observer:
         serving, told = facts.serving, facts.spec.serving
         if self._rollouts is None or told is None:
             return serving
+        job = Meta(facts.meta.namespace, facts.spec.job_ref.name, facts.spec.job_ref.uid)
+        serving = await self._routed(serving, job, facts.spec)
         place = f"{facts.meta.namespace}/{facts.spec.job_ref.uid}"
         model = _model(serving, told.model_name or facts.spec.job_ref.name)
         # Until something is kept, whatever was decided on the windows may have been lost, so all are asked for; and a
@@ -211,11 +231,13 @@ class Observer:
         """What the caches know of what serves for a job; with `run`, also what is kept of its rollout."""
         deployments = self._caches.deployments.of(job.place)
         deployed = next((d for d in deployments if d.name == job.name), None)
+        canary = next((d for d in deployments if d.name == canary_name(job.name)), None)
         kept = self._caches.kept_arms(job.namespace, job.name)
         arms = kept.arms if kept is not None else None
         return Serving(
             deployed=deployed.digest if deployed is not None else "",
             refreshed=deployed.refreshed if deployed is not None else "",
+            canary=canary.digest if canary is not None else "",
             pods=tuple(pod for pod in self._caches.servers.of(job.place) if not pod.over),
             arms=arms if arms is not None and arms.uid == job.uid else None,
             memory=self._caches.memories.get((job.namespace, run), ""),

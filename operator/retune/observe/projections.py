@@ -14,11 +14,13 @@ from retune.decide.naming import (
     JOB_UID_LABEL,
     REFRESHED_ANNOTATION,
     RUN_UID_LABEL,
+    SERVES_CANARY,
     SERVING_DIGEST_ANNOTATION,
     SERVING_LABEL,
     STAGE_LABEL,
+    canary_name,
 )
-from retune.decide.readings import ServingPod
+from retune.decide.readings import RouteSeen, ServingPod
 from retune.decide.watch import BOTH, COUNT, PROBE, WATCH_LABEL
 
 Raw = Mapping[str, Any]
@@ -190,7 +192,49 @@ def serving_pod(raw: Raw) -> ServingPod:
         created=moment(m.get("creationTimestamp")),
         ready_since=moment(ready.get("lastTransitionTime")) if is_ready else None,
         waiting=None if is_ready else _held_up(status, conditions),
+        canary=(m.get("labels") or {}).get(SERVING_LABEL) == SERVES_CANARY,
     )
+
+
+def route(raw: Raw) -> RouteSeen:
+    """The HTTPRoute of a job: the share that its weights give to the candidate, and whether its Gateways follow."""
+    m, rules = raw["metadata"], raw["spec"].get("rules") or []
+    ours = (m["name"], canary_name(m["name"]))
+    backends = rules[0].get("backendRefs") or [] if len(rules) == 1 else []
+    weights = {b["name"]: b.get("weight", 1) for b in backends}
+    as_written = len(weights) == len(backends) and set(weights) <= set(ours) and sum(weights.values()) == 100
+    annotations = m.get("annotations") or {}
+    return RouteSeen(
+        digest=annotations.get(SERVING_DIGEST_ANNOTATION, ""),
+        weight=weights.get(ours[1], 0) if as_written else None,
+        refused=_refused(raw),
+    )
+
+
+def _refused(raw: Raw) -> str:
+    """Gateways say of each generation whether they accept it, and whether its Services are there.
+
+    What one has said that the route has left since, stays there if its controller is gone, too.
+    """
+    meta = raw["metadata"]
+    generation, own = meta.get("generation", 1), meta.get("namespace")
+
+    def place(ref: Raw) -> tuple[str | None, str, str | None]:
+        return ref.get("namespace") or own, ref["name"], ref.get("sectionName")
+
+    hangs_on = {place(ref) for ref in raw["spec"].get("parentRefs") or []}
+    for parent in (raw.get("status") or {}).get("parents") or []:
+        name = parent["parentRef"]["name"]
+        if place(parent["parentRef"]) not in hangs_on:
+            continue
+        conditions = {c["type"]: c for c in parent.get("conditions") or []}
+        for type_ in ("Accepted", "ResolvedRefs"):
+            found = conditions.get(type_)
+            if found is None or found.get("observedGeneration", generation) < generation:
+                return f"Gateway {name} has not said {type_} of it yet"
+            if found["status"] != "True":
+                return f"Gateway {name}: {type_} is {found['status']}: {found.get('reason')}: {found.get('message')}"
+    return ""
 
 
 def _held_up(status: Raw, conditions: Mapping[str, Raw]) -> tuple[str, str] | None:

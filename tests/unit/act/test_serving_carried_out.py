@@ -16,6 +16,7 @@ from tests.unit.serves import META, NS, OTHER, SIGNER, UID, Server, action, arms
 
 from retune.act.arms import Documents, Push
 from retune.act.carry_out import Hands, Serves
+from retune.act.deploy import LARGEST
 from retune.act.serving import Own
 from retune.api import FineTuneJobStatus, FineTuneRunStatus, RunPhase
 from retune.decide.actions import JobDecision, PushArms, RunDecision, StopServing, WriteArms, WriteMemory
@@ -249,6 +250,14 @@ async def test_an_operator_without_a_key_serves_nothing_and_says_why() -> None:
         await hands.job(facts, JobDecision(facts.status, (action(),)))
     said = server.objects["finetunejobs", "triage"]["status"]["conditions"]
     assert any("--signing-key" in c["message"] for c in said)
+
+
+async def test_evidence_too_large_to_be_kept_holds_up_nothing(world: World) -> None:
+    text = "x" * (LARGEST + 1)
+    await world.run(WriteMemory(text), WriteArms(arms(weight=0)))
+    assert ("configmaps", f"{make.RUN}-evidence") not in world.server.objects
+    assert world.caches.memories[NS, make.RUN] == text, "this life of the operator goes on counting"
+    assert world.written.models["triage"].weight == 0
 
 
 async def test_the_evidence_lies_beside_its_run_until_the_run_is_over(world: World) -> None:

@@ -42,7 +42,12 @@ def env(container: Raw) -> dict[str, str]:
 @pytest.mark.parametrize("name", list(SPECS))
 def test_golden(name: str) -> None:
     told = action(SPECS[name])
-    made = [serving.deployment(META, told, OWN), serving.service(META, told), serving.peers(META), serving.budget(META)]
+    made = [
+        serving.deployment(META, told, OWN),
+        serving.service(META, told),
+        serving.peers(META),
+        serving.budget(META, told),
+    ]
     path = GOLDEN / f"serving-{name}.yaml"
     if os.environ.get("RETUNE_UPDATE_GOLDEN"):
         path.write_text(yaml.safe_dump_all(json.loads(json.dumps(made)), sort_keys=False, width=120))
@@ -99,7 +104,7 @@ def test_replicas_that_the_user_leaves_out_are_not_applied() -> None:
 
 def test_no_request_is_lost_for_want_of_a_pod_and_no_drain_is_blocked() -> None:
     assert deployment()["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert serving.budget(META)["spec"]["maxUnavailable"] == 1
+    assert serving.budget(META, action())["spec"]["maxUnavailable"] == 1
 
 
 def test_a_pod_gets_the_secrets_of_its_containers_and_the_server_gets_none() -> None:
@@ -149,7 +154,7 @@ def test_users_labels_come_along_and_cannot_override_ours() -> None:
     ours = {"retune.dev/serving": "x", "app.kubernetes.io/managed-by": "me", "team": "a"}
     made = deployment(podMetadata={"labels": ours, "annotations": {"prometheus.io/scrape": "false"}})
     template = made["spec"]["template"]["metadata"]
-    assert template["labels"] == {**made["metadata"]["labels"], "team": "a"}
+    assert template["labels"] == {**made["metadata"]["labels"], "retune.dev/taps": META.name, "team": "a"}
     assert template["annotations"]["prometheus.io/scrape"] == "true"
     assert made["spec"]["selector"]["matchLabels"].items() <= template["labels"].items()
 

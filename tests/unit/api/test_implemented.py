@@ -71,7 +71,7 @@ def test_a_job_of_implemented_fields_is_told_nothing() -> None:
 @pytest.mark.parametrize(
     ("path", "parts"),
     [
-        ("spec.serving.mode", {"serving": {"mode": "Deployment"}}),
+        ("spec.serving.stickyHeader", {"serving": {"mode": "Deployment", "stickyHeader": "x-user"}}),
         (
             "spec.serving.corrections",
             {"serving": {"corrections": {"collect": True}}, "artifacts": {"uri": "pvc://models/retune"}},
@@ -92,8 +92,8 @@ def test_everything_that_full_sets_is_said() -> None:
     # Of alternatives, full.yaml sets one; these are the others.
     others = {
         "spec.training.nodes",
-        "spec.serving.mode",
         "spec.serving.corrections",
+        "spec.serving.stickyHeader",
         "spec.deletionPolicy",
     }
     assert said == {gap.path for gap in GAPS} - others

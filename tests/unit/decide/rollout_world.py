@@ -71,6 +71,12 @@ class Tap:
     shadow: ShadowCount = field(default_factory=ShadowCount)
     spent: int = 0
     salt: str = ""
+    before: int = 0
+
+    def crash(self, now: float) -> None:
+        """Its container starts again: it follows the same document, and counts from 0."""
+        self.before, self.started, self.spent = self.before + self.spent, now, 0
+        self.counters, self.routed, self.windows = {}, {}, {}
 
     def take(self, document: Arms) -> None:
         """What a push or the mounted ConfigMap does: never back."""

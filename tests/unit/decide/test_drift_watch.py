@@ -26,12 +26,13 @@ from retune.decide.drift.memory import Memory
 from retune.decide.drift_watch import WRITTEN, accepted
 from retune.decide.facts import Child, KeptDrift, Pod, RunFacts, Sent, Stage, Termination, WatchFacts
 from retune.decide.job import decide_job
+from retune.decide.readings import ArmState, ServingPod, TapReading
 from retune.decide.readings import Serving as Seen
-from retune.decide.readings import ServingPod, TapReading
 
 SLOW = {"name": "slow", "query": "job:slow:ratio", "threshold": 0.1, "for": "5m"}
 RATE = {"name": "overridden", "builtin": "OverrideRate", "threshold": 0.1, "for": "5m"}
 DROP = {"name": "worse", "builtin": "QualityDrop", "threshold": 0.05, "for": "5m"}
+SEPARATE = {"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "gate"}]}}
 MIX = {"name": "mix", "builtin": "PromptDrift", "threshold": 0.2}
 
 
@@ -197,6 +198,29 @@ def test_overrides_of_stable_are_counted_over_all_taps() -> None:
     assert rate.value == pytest.approx(0.4)
 
 
+def test_in_mode_deployment_only_pods_that_have_the_model_of_stable_speak_for_it() -> None:
+    """Not the candidate's own pods, nor one of stable's that is being rolled to it."""
+    job = Job(RATE, serving=SEPARATE, method={"type": "Full"})
+    arms = {
+        "p1": {"stable": ArmState("triage-1", make.ADAPTER, "Ready")},
+        "rolled": {"stable": ArmState("triage-2", make.DIGEST, "Ready")},
+        "canary": {"canary": ArmState("triage-2", make.DIGEST, "Ready")},
+    }
+    for _ in range(8):
+        job.now += timedelta(seconds=60)
+        said = {
+            uid: replace(tap(job.now, {OVERRIDES: [(1, 8 if uid == "p1" else 20, 20)]}, uid), arms=arm)
+            for uid, arm in arms.items()
+        }
+        job.serving = Seen(taps=said)
+        job.look(DriftEvidence())
+    (rate,) = job.status.drift
+    assert rate.value == pytest.approx(0.4)
+    job.serving = Seen(taps={"canary": replace(tap(job.now, {}, "canary"), arms=arms["canary"])})
+    job.after(400, DriftEvidence())
+    assert (job.status.drift[0].state, job.status.drift[0].message) == (DriftState.UNKNOWN, "no tap answered")
+
+
 def test_taps_that_do_not_count_them_yet_say_nothing() -> None:
     job = Job(RATE, serving={})
     job.serving = Seen(taps={"p1": tap(job.now, {"errors": [(1, 0, 500)]})})
@@ -311,6 +335,14 @@ def test_probes_can_be_told_from_users_although_the_job_names_no_header(
     drift: tuple[dict[str, Any], ...], serving: dict[str, str], header: str | None
 ) -> None:
     assert told(based(*drift, serving=serving)).opt_out_header == header
+
+
+def test_in_mode_deployment_taps_tell_of_drift_too_and_know_no_header_that_they_could_not_follow() -> None:
+    serving = {**SEPARATE, "corrections": {"collect": True}}
+    split = told(based(MIX, RATE, DROP, serving=serving, method={"type": "Full"}))
+    assert (split.stable.kind, split.features, split.opt_out_header) == (ArmKind.MODEL, True, None)
+    assert {OVERRIDES, RATED} <= {edge.name for edge in split.edges}
+    assert split.corrections is not None
 
 
 def test_corrections_go_into_the_jobs_own_folder_without_the_personal_data_that_its_gate_names() -> None:

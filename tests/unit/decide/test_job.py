@@ -227,6 +227,15 @@ def test_stable_and_previous_are_the_last_two_promoted_runs() -> None:
     assert (status.previous.run, status.previous.digest) == (runs[0].meta.name, "sha256:1")
 
 
+def test_a_twin_of_stable_does_not_push_out_the_model_to_go_back_to() -> None:
+    first, second = run(1), run(2)
+    twin = run(3, artifact=second.status.artifact)
+    status = decide_job(make.job_facts(runs=(first, second, twin))).status
+    assert status.stable is not None
+    assert status.previous is not None
+    assert (status.stable.run, status.previous.run) == (twin.meta.name, first.meta.name)
+
+
 def test_a_retraining_is_pinned_to_the_base_that_the_job_once_found() -> None:
     first = run(1, RunPhase.FAILED, resolved=Resolved.model_validate(make.RESOLVED))
     status = known(first)

@@ -428,6 +428,20 @@ def test_the_cap_holds_when_pods_are_added_in_mid_canary() -> None:
     assert sum(t.spent for t in w.taps.values()) <= 400
 
 
+def test_the_cap_holds_when_taps_crash_again_and_again() -> None:
+    w = world(exposure={"maxRequests": 400}, timeout="3h")
+    w.until("Canary")
+    for _ in range(60):
+        for tap in w.taps.values():
+            tap.crash(w.now.timestamp())
+        w.reconcile()  # within seconds of the start
+        w.pass_time(20, 60)
+    w.pass_time(900, 300)
+    assert w.phase == "Inconclusive"
+    assert "spec.rollout.exposure.maxRequests" in w.status.rollout.message
+    assert 300 < sum(t.before + t.spent for t in w.taps.values()) <= 400
+
+
 # ----------------------------------------------------------------------------------------------------- stable beside it
 
 

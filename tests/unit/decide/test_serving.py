@@ -142,9 +142,12 @@ def test_another_base_is_refused_while_the_job_serves() -> None:
     assert not actions(decision, ApplyServing), "what serves keeps serving"
 
 
-def test_deployment_mode_says_that_it_serves_nothing() -> None:
-    decision = decide_job(facts(spec(serving={"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "g"}]}})))
-    assert condition(decision, "Ready").reason == "ModeNotImplemented"
+def test_deployment_mode_says_what_it_cannot_serve_with() -> None:
+    wanted = spec(serving={"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "g"}]}}, rollout={"shadow": {}})
+    decision = decide_job(facts(wanted))
+    assert condition(decision, "Ready").reason == "NotToBeHad"
+    assert "spec.method.type LoRA" in condition(decision, "Ready").message
+    assert "spec.rollout.shadow" in condition(decision, "Ready").message
     assert not actions(decision, ApplyServing)
     assert not actions(decision, WriteArms)
 

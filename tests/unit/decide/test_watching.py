@@ -160,6 +160,18 @@ def test_no_candidate_is_ever_asked_a_probes_questions() -> None:
     assert created(draft(triggers=DROP, serving={})) == [(False, True, 1)]
 
 
+def test_in_mode_deployment_stable_is_asked_between_rollouts_as_nothing_tells_questions_from_users() -> None:
+    separate = {"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "gate"}]}}
+    served: dict[str, Any] = {"triggers": DROP, "serving": separate, "method": {"type": "Full"}}
+    assert created(draft(**served)) == [(False, True, 1)]
+    run = make.run_facts(FineTuneRunStatus(phase=RunPhase.CANARY))
+    assert created(draft(**served, runs=(run,))) == []
+
+
+def test_a_model_that_cannot_be_served_is_not_asked() -> None:
+    assert watched(draft(triggers=DROP, serving={"mode": "Deployment"})) is None
+
+
 @pytest.mark.parametrize("metric", ["Top3", "Perplexity"])
 def test_a_metric_that_no_server_gives_is_not_probed(metric: str) -> None:
     chosen = {"metrics": [{"name": metric}], "acceptance": {"metric": metric}}

@@ -454,6 +454,40 @@ def rejected() -> dict[str, Any]:
     return status("Rejected", scores=scores, comparisons=comparisons, artifact=None)
 
 
+def rolled_back() -> dict[str, Any]:
+    """Good on the gold set, bad in its users' eyes: taken back in the canary's second step."""
+    message = "Stop-loss overrides: 31 of 402 answers bad, against 9 of 1,198 of stable; evidence 1,204, back at 400."
+    whole = status("RolledBack")
+    condition = {
+        "type": "Safe",
+        "status": "False",
+        "reason": "StopLoss",
+        "message": message,
+        "lastTransitionTime": "2026-03-14T11:02:10Z",
+    }
+    counts = {"bad": 31, "total": 402, "stableBad": 9, "stableTotal": 1198}
+    rollout = {
+        "stage": "Canary",
+        "step": 1,
+        "weight": 0,
+        "startedAt": "2026-03-14T10:31:00Z",
+        "expectedHours": 2.5,
+        "heldBecause": "StopLoss",
+        "message": message,
+        "evidenceAt": "2026-03-14T11:02:10Z",
+        "evidence": [
+            {"name": "overrides", "state": "Breached", "eValue": 1204.4, "threshold": 400.0, **counts, "harm": 0.112},
+            {"name": "errors", "state": "Ok", "eValue": 0.61, "threshold": 400.0, "bad": 0, "total": 402},
+        ],
+    }
+    return {
+        **whole,
+        "conditions": [*whole["conditions"], condition],
+        "rollout": rollout,
+        "endedAt": "2026-03-14T11:02:12Z",
+    }
+
+
 def declined() -> dict[str, Any]:
     """The gold set had leaked; nothing was trained."""
     found = gates(data="Failed", leakage="Failed")

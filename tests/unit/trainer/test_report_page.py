@@ -19,6 +19,7 @@ ENDS = {
     "promoted": (samples.status(), samples.preflight(), samples.evaluation()),
     "rejected": (samples.rejected(), samples.preflight(), samples.evaluation(quality=0.78)),
     "declined": (samples.declined(), samples.preflight(leaked=14), None),
+    "rolled back": (samples.rolled_back(), samples.preflight(), samples.evaluation()),
     "failed": (samples.failed(), None, None),
     "minimal": ({}, None, None),
 }
@@ -119,6 +120,16 @@ def test_the_headline_says_how_it_ended_why_and_what_to_do():
     assert "Take them out of the training set" in headline
 
 
+def test_a_rollout_shows_what_each_stop_loss_counted_and_why_it_ended():
+    text = shown(*ENDS["rolled back"]).text
+    told = text[text.index("Rollout Stop-loss") :]
+    assert told.startswith("Rollout Stop-loss overrides: 31 of 402 answers bad, against 9 of 1,198 of stable")
+    assert "Last stage: Canary, step 2. The rollout took 31 min" in told
+    assert "expected before it began: 2 h 30 min" in told
+    assert "overrides Breached 1,204.400 (back at 400) 31 bad of 402 9 bad of 1,198" in told
+    assert "Rollout" not in shown(*ENDS["rejected"]).text, "nobody has met it"
+
+
 def test_the_figures_that_decide_come_first_with_their_units():
     text = shown(*ENDS["rejected"]).text
     first = text[: text.index("Gates")]
@@ -173,6 +184,7 @@ HOSTILE_PLACES = {
     "kind of personal data": lambda s, p, e: p["details"]["privacy"].update({HOSTILE: {"occurrences": 1, "rows": 1}}),
     "setting": lambda s, p, e: e["training"]["settings"].update(name=HOSTILE, many=[HOSTILE]),
     "note": lambda s, p, e: e.update(notes=[HOSTILE]),
+    "stop-loss": lambda s, p, e: s.update(rollout={"message": HOSTILE, "evidence": [{"name": HOSTILE}]}),
     "currency": lambda s, p, e: s["cost"].update(currency=HOSTILE),
 }
 

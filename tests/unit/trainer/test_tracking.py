@@ -27,7 +27,7 @@ TRACKING = {"mlflow": {"uri": "http://mlflow.ml.svc:5000", "experiment": "x"}, "
 def told(status, evaluation=None, **spec):
     config, status = samples.config(**spec), Status.read(status)
     report = build(config, Material(status, None, Evaluation.read(evaluation or {})))
-    return content(config, report, status.rollout.evidence, "s3://b/report.html")
+    return content(config, report, "s3://b/report.html")
 
 
 # -------------------------------------------------------------------------------------------------------- what is told

@@ -47,7 +47,7 @@ def next_steps(
         case "Inconclusive":
             steps = [f"Nothing speaks against the candidate, but nothing proves it either: kubectl retune retry {job}"]
         case "RolledBack":
-            steps = [f"What was counted against it is in its status: kubectl retune describe {job}"]
+            steps = ["What was counted against it is below, at Rollout: look at such answers before the next run."]
         case _:
             steps = []
     return [step.strip() for step in dict.fromkeys([*steps, *warned]) if step]

@@ -32,6 +32,7 @@ from retune_trainer.reporting.shapes import (
     Look,
     Numbers,
     Point,
+    Rollout,
     Scores,
     Segment,
     Shape,
@@ -153,6 +154,7 @@ class Report(Part):
     max_segment_regression: float | None
     confusion: Confusions
     examples: list[Example]
+    rollout: Rollout | None
     training: Curve
     evaluation_notes: list[str]
     attempts: list[Attempt]
@@ -211,6 +213,7 @@ def build(config: RunConfig, material: Material, image: str | None = None) -> Re
         max_segment_regression=config.spec.evaluation.max_segment_regression,
         confusion=evaluation.confusion if evaluation else Confusions(),
         examples=evaluation.examples if evaluation else [],
+        rollout=status.rollout,
         training=Curve(
             settings=evaluation.training.settings if evaluation else {},
             curve=thinned(evaluation.training.curve if evaluation else [], MOST_POINTS),

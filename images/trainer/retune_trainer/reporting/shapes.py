@@ -216,21 +216,34 @@ Comparisons = Annotated[list[Comparison], BeforeValidator(_objects)]
 Segments = Annotated[list[Segment], BeforeValidator(_objects)]
 
 
-class Count(Shape):
-    """What one stop-loss has counted in both arms, and its evidence of harm."""
+class StopLoss(Shape):
+    """What one stop-loss has counted. `harm`: the most that the last step's counts leave possible, as a rate."""
 
     name: str = ""
+    state: str = "Unknown"
     e_value: float | None = None
+    threshold: float | None = None
     bad: int | None = None
     total: int | None = None
     stable_bad: int | None = None
     stable_total: int | None = None
+    harm: float | None = None
+    margin: float | None = None
+    phi: float | None = None
 
 
 class Rollout(Shape):
-    """What was counted while the candidate met its users."""
+    """How the candidate met its users, where it stood when that ended. `weight`: percent."""
 
-    evidence: Annotated[list[Count], BeforeValidator(_objects)] = Field(default_factory=list)
+    stage: str | None = None
+    step: int | None = None
+    weight: int | None = None
+    started_at: str | None = None
+    expected_hours: float | None = None
+    held_because: str | None = None
+    message: str | None = None
+    evidence_at: str | None = None
+    evidence: Annotated[list[StopLoss], BeforeValidator(_objects)] = Field(default_factory=list)
 
 
 class Status(Shape):
@@ -252,9 +265,9 @@ class Status(Shape):
     metrics: Metrics = Field(default_factory=dict)
     segments: Segments = Field(default_factory=list)
     segments_tested: int | None = None
+    rollout: Rollout | None = None
     cost: Cost = Field(default_factory=Cost)
     artifact: Identity | None = None
-    rollout: Rollout = Field(default_factory=Rollout)
 
 
 # ------------------------------------------------------------------------------------------------------ preflight.json

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict
 from retune_trainer.config import RunConfig
 from retune_trainer.reporting.build import Lineage, Report
 from retune_trainer.reporting.plain import cut
-from retune_trainer.reporting.shapes import Count
 
 LONGEST = 1000  # characters of a value; MLflow takes 5,000 of a tag, and nobody reads them
 PREFIX = "retune.dev/"
@@ -74,8 +73,8 @@ class Content(Told):
     version: Version | None
 
 
-def content(config: RunConfig, report: Report, evidence: list[Count], uri: str) -> Content:
-    """What is told of the run that `report` is about; `uri` is its place, `evidence` what a rollout counted."""
+def content(config: RunConfig, report: Report, uri: str) -> Content:
+    """What is told of the run that `report` is about; `uri` is its place."""
     lineage, job = report.lineage, f"{config.run.namespace}.{config.run.job}"
     stable = lineage.stable.digest if lineage.stable else None
     promoted = report.verdict.phase == PROMOTED and lineage.artifact is not None
@@ -92,7 +91,7 @@ def content(config: RunConfig, report: Report, evidence: list[Count], uri: str) 
         started=_milliseconds(report.timings.started_at),
         ended=_milliseconds(report.timings.ended_at),
         params=_params(config, lineage),
-        metrics=_metrics(report, evidence),
+        metrics=_metrics(report),
         curve=_curve(report),
         tags=_tags(config, report, uri),
         inputs=_inputs(lineage),
@@ -137,7 +136,7 @@ def _short(value: Scalar) -> Scalar:
     return cut(value, LONGEST) if isinstance(value, str) else value
 
 
-def _metrics(report: Report, evidence: list[Count]) -> dict[str, float]:
+def _metrics(report: Report) -> dict[str, float]:
     found: dict[str, float | None] = {}
     if report.scores is not None:
         scores = report.scores
@@ -155,9 +154,9 @@ def _metrics(report: Report, evidence: list[Count]) -> dict[str, float]:
         "cpuSeconds": report.cost.cpu_seconds,
         "seconds": report.timings.seconds,
     }
-    for count in evidence:
-        told = count.model_dump(by_alias=True, exclude={"name"})
-        found |= {f"rollout.{count.name}.{key}": value for key, value in told.items()}
+    for limit in report.rollout.evidence if report.rollout else []:
+        counts = limit.model_dump(by_alias=True, exclude={"name", "state"})
+        found |= {f"rollout.{limit.name}.{key}": value for key, value in counts.items()}
     return {_key(name): float(value) for name, value in found.items() if value is not None}
 
 

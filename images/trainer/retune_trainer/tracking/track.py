@@ -25,7 +25,6 @@ from retune_trainer.config import RunConfig, Tracking
 from retune_trainer.inputs import Sources
 from retune_trainer.log import say
 from retune_trainer.reporting.build import Report
-from retune_trainer.reporting.gather import status_of
 from retune_trainer.reporting.write import HTML, JSON
 from retune_trainer.tracking.content import Content, content
 
@@ -53,7 +52,7 @@ def run(config: RunConfig, keys: dict[Role, Credentials], work: Path) -> dict[st
         store = Sources(config, keys).artifacts()
         files = {name: store.read(name) for name in (JSON, HTML)}
         report = Report.model_validate_json(files[JSON])
-        told = content(config, report, status_of(os.environ).rollout.evidence, f"{store.uri}/{HTML}")
+        told = content(config, report, f"{store.uri}/{HTML}")
         work.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=work, ignore_cleanup_errors=True) as folder:
             found = _all(wanted, told, keys, Path(folder), files)

@@ -7,7 +7,6 @@ from datetime import datetime
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from retune.api.implemented import GAPS
 from retune.api.phases import RunPhase
 from retune.cli.objects import (
     Raw,
@@ -27,7 +26,6 @@ ARROW = " → "
 DONE, HERE, AHEAD, BROKEN = "done", "here", "ahead", "broken"
 _MARKS = {DONE: ("✓ ", GOOD), HERE: ("● ", "bold cyan"), AHEAD: ("", QUIET), BROKEN: ("✗ ", BAD)}
 ROLLOUT = (RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING)
-_NOT_SERVED = frozenset({"Deployment"}) if any(gap.path == "spec.serving.mode" for gap in GAPS) else frozenset()
 # Ends in which the last phase did all its work, and its answer was no.
 _ANSWERED = frozenset({RunPhase.DECLINED, RunPhase.REJECTED, RunPhase.ROLLED_BACK, RunPhase.INCONCLUSIVE})
 
@@ -107,7 +105,7 @@ def _phases(run: Raw) -> list[RunPhase]:
     if approvals_required(run) or here is RunPhase.AWAITING_APPROVAL:
         known.append(RunPhase.AWAITING_APPROVAL)
     known += [RunPhase.QUEUED, RunPhase.TRAINING, RunPhase.EVALUATING]
-    served = "serving" in part(run, "spec") and str(part(run, "spec", "serving", "mode")) not in _NOT_SERVED
+    served = "serving" in part(run, "spec")
     if here in ROLLOUT or part(run, "status", "rollout") or served:
         rollout = part(run, "spec", "rollout")
         asked = {RunPhase.SHADOW: "shadow", RunPhase.PILOT: "pilot"}

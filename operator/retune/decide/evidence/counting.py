@@ -60,7 +60,13 @@ class QueryCursor:
 
 
 def read_taps(
-    cursors: Mapping[str, PodCursor], taps: Sequence[TapReading], *, run_number: int, since: float, at: float
+    cursors: Mapping[str, PodCursor],
+    taps: Sequence[TapReading],
+    *,
+    run_number: int,
+    since: float,
+    at: float,
+    pooled: bool = False,
 ) -> tuple[dict[str, PodCursor], dict[str, list[Stratum]]]:
     """What the taps have counted since the last look, by metric.
 
@@ -73,9 +79,11 @@ def read_taps(
         run_number: strata of other runs are not evidence.
         since: when counting began; what a tap that is older counted before it was first seen is not evidence.
         at: now, seconds since the epoch.
+        pooled: each tap counts one arm only (mode Deployment), so that all pods together make one stratum.
     """
     after = {uid: cursor for uid, cursor in cursors.items() if at - cursor.at < SILENT}
     found: dict[str, list[Stratum]] = {}
+    read: list[_Read] = []
     for tap in taps:
         before = after.get(tap.pod_uid)
         if before is not None and before.started == tap.started and tap.now < before.now:
@@ -93,19 +101,38 @@ def read_taps(
             seen = dict(now)
         else:
             seen = dict(before.seen)
-        for metric, label in sorted({(metric, label) for metric, _, label in now}):
-            keys = (metric, STABLE, label), (metric, CANARY, label)
-            if any(key not in now for key in keys):
-                continue
-            stable, canary = (now[key] - seen.get(key, 0) for key in keys)
+        read.append(_Read(tap.pod_uid, now, seen))
+        after[tap.pod_uid] = PodCursor(tap.started, tap.now, at, seen)
+    for pool in [read] if pooled else [[each] for each in read]:
+        for metric, label in sorted({(metric, label) for each in pool for metric, _, label in each.now}):
+            stable, canary = (_new(pool, (metric, arm, label)) for arm in (STABLE, CANARY))
             if not stable[1].any() or not canary[1].any():
                 continue
-            seen.update({key: now[key] for key in keys})
-            stratum = Stratum((tap.pod_uid, label), Count(canary[0], canary[1]), Count(stable[0], stable[1]))
+            for each in pool:
+                each.seen.update({key: n for key, n in each.now.items() if (key[0], key[2]) == (metric, label)})
+            key = ("" if pooled else pool[0].pod, label)
+            stratum = Stratum(key, Count(canary[0], canary[1]), Count(stable[0], stable[1]))
             found.setdefault(metric, []).append(stratum)
-        after[tap.pod_uid] = PodCursor(tap.started, tap.now, at, seen)
     kept = sorted(after, key=lambda uid: -after[uid].at)[:PODS]
     return {uid: after[uid] for uid in kept}, found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One tap's counters now, and what of them has been handed out."""
+
+    pod: str
+    now: Mapping[SeriesKey, Ints]
+    seen: dict[SeriesKey, Ints]
+
+
+def _new(pool: Sequence[_Read], key: SeriesKey) -> Ints:
+    """What these taps have counted under `key` beyond what was handed out."""
+    new = np.zeros((2, BUCKETS), dtype=np.int64)
+    for each in pool:
+        if key in each.now:
+            new += each.now[key] - each.seen.get(key, 0)
+    return new
 
 
 def _counted(series: Series) -> Ints:

@@ -79,7 +79,9 @@ def judge(
     """
     del baking  # the same threshold serves both; kept in the interface for the reader at the call
     at = max(at, memory.at)
-    cursors, found = counting.read_taps(memory.cursors, taps, run_number=plan.run_number, since=memory.since, at=at)
+    cursors, found = counting.read_taps(
+        memory.cursors, taps, run_number=plan.run_number, since=memory.since, at=at, pooled=plan.pooled
+    )
     enough = combine.threshold(plan.confidence)
     share = _share(plan)
     builtin = {watched.name for watched in plan.watched if watched.builtin is not None}

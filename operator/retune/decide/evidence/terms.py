@@ -30,6 +30,7 @@ class Plan:
         confidence: how sure a rollback must be, over the whole run.
         promote_confidence: how sure a promotion must be.
         blocked_user: the user's own counters are frozen just now (a weight change not verified yet, or their lag).
+        pooled: each tap counts one arm only, so that all of them are read as one.
     """
 
     run_number: int
@@ -37,3 +38,4 @@ class Plan:
     confidence: float
     promote_confidence: float
     blocked_user: bool = False
+    pooled: bool = False

@@ -99,6 +99,7 @@ class Course:
             confidence=self.spec.confidence,
             promote_confidence=self.spec.promote_confidence,
             blocked_user=verified is None or self.since(verified) < LAG,
+            pooled=self.scene.separate,
         )
 
     @property
@@ -195,13 +196,18 @@ class Course:
         return judge(
             memory,
             self.plan,
-            tuple(self.seen.taps.values()),
+            tuple(t for t in self.seen.taps.values() if self._counts(t)),
             self.seen.queries,
             stratum=stage.stratum,
             baking=stage.phase is RunPhase.BAKING,
             w_next=following.weight / 100 if following is not None and following.weight else 1.0,
             at=self.now.timestamp(),
         )
+
+    def _counts(self, tap: TapReading) -> bool:
+        """In mode Deployment pods of one arm can have different models, while their Deployment is rolled."""
+        models = {"stable": self.scene.stable.digest, "canary": self.candidate.digest}
+        return not self.scene.separate or all(state.digest == models[arm] for arm, state in tap.arms.items())
 
 
 def _short(message: str) -> str:

@@ -1,7 +1,8 @@
 """Hard caps on what the candidate may serve, given to the pods as quotas: they hold even when nobody can look.
 
-Pure. The same quota holds for every pod, and counts what the pod has given since the rollout began; what pods that
-are gone have given is subtracted.
+Pure. The same quota holds for every pod, and counts what its tap has given in this life since the rollout began; what
+was given by pods that are gone, and by taps before they started again, is subtracted. While nobody looks, a tap that
+starts again counts from 0: what that may add is bounded by the quota, and by its patience.
 """
 
 from collections.abc import Sequence
@@ -30,12 +31,25 @@ def fits(cap: int, gone: int, used: Sequence[int]) -> int:
 
 
 def count(course: Course) -> None:
-    """Note what the candidate has had at each pod: a pod that goes takes its counters along."""
-    seen = {uid: (tap.quota_requests, tap.quota_bad) for uid, tap in course.seen.taps.items()}
+    """Note what the candidate has had of each life of a tap: one that ends takes its counters along."""
+    seen = {_life(uid, tap.started): (tap.quota_requests, tap.quota_bad) for uid, tap in course.seen.taps.items()}
     old = course.kept.spent
-    grown = {uid: (max(n, old.get(uid, (0, 0))[0]), max(b, old.get(uid, (0, 0))[1])) for uid, (n, b) in seen.items()}
+    grown = {key: (max(n, old.get(key, (0, 0))[0]), max(b, old.get(key, (0, 0))[1])) for key, (n, b) in seen.items()}
     if any(any(v) for v in grown.values()) or old:
         course.kept = replace(course.kept, spent={**old, **grown})
+
+
+def _life(uid: str, started: float) -> str:
+    return f"{uid}@{started:.3f}"
+
+
+def _newest(course: Course, uid: str) -> str:
+    """The life of a pod's tap that there is now, as far as is known."""
+    tap = course.seen.taps.get(uid)
+    if tap is not None:
+        return _life(uid, tap.started)
+    known = [key for key in course.kept.spent if key.partition("@")[0] == uid]
+    return max(known, key=lambda key: float(key.partition("@")[2] or 0), default=uid)
 
 
 def quota(course: Course) -> Quota:
@@ -51,9 +65,9 @@ def quota(course: Course) -> Quota:
 def _one(course: Course, cap: int | None, old: int | None, which: int) -> int | None:
     if cap is None:
         return None
-    there = {p.uid for p in course.seen.pods}
-    used = [course.kept.spent.get(uid, (0, 0))[which] for uid in sorted(there)]
-    gone = sum(v[which] for uid, v in course.kept.spent.items() if uid not in there)
+    there = {_newest(course, p.uid) for p in course.seen.pods}
+    used = [course.kept.spent.get(life, (0, 0))[which] for life in sorted(there)]
+    gone = sum(v[which] for life, v in course.kept.spent.items() if life not in there)
     best = fits(cap, gone, used)
     if old is not None and old <= best and not all(u >= old for u in used):
         return old
@@ -70,7 +84,7 @@ def used_up(course: Course) -> str:
         ("maxRequests", caps.max_requests, allowed.requests, 0),
         ("maxBad", caps.max_bad, allowed.bad, 1),
     ):
-        spent = [course.kept.spent.get(p.uid, (0, 0))[which] for p in course.ready]
+        spent = [course.kept.spent.get(_newest(course, p.uid), (0, 0))[which] for p in course.ready]
         if each is not None and all(used >= each for used in spent):
             total = sum(v[which] for v in course.kept.spent.values())
             return f"spec.rollout.exposure.{name} ({cap}) is used up: {total} before promotion. Raise it and retry."

@@ -10,6 +10,7 @@ from retune.api import RolloutIntent, RunPhase
 from retune.decide.readings import TapReading
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.scene import arm_is
+from retune.decide.rollout.separate import unheard
 
 DOWN = 60.0  # s that no ready pod may have the candidate, while stable is there
 SHADOWS, SHADOW_SHARE = 20, 0.5  # fewest copies to judge by, and the share of them that may fail
@@ -72,11 +73,11 @@ def gone(course: Course) -> bool:
     """The candidate is at no ready pod, or at some pod it fails to load, for a minute, while stable is there."""
     if course.stage is None:
         return False
-    if not course.taps:
+    if not course.taps or unheard(course):
         return False  # nothing is known; the clock goes on
     able = [t for t in course.taps if has_stable(t)]
     failed = refused(course)
-    here = any(arm_is(t.arms.get("canary"), course.candidate) for t in able)
+    here = any(arm_is(t.arms.get("canary"), course.candidate) for t in (course.taps if course.scene.separate else able))
     if not able or (here and not failed):
         if course.status.down_since is not None:
             course.change(down_since=None)

@@ -21,7 +21,7 @@ class Kept:
         evidence: None before the candidate meets anybody, or if it was lost.
         baking: the tests have been started afresh for the bake.
         counted: what all counters add up to; only a change is worth a new note.
-        spent: by pod uid, (requests, bad) that the candidate has had there.
+        spent: by pod uid and start of its tap, (requests, bad) that the candidate has had there.
         shadow: by pod uid, (sent, failed) of shadow copies when the shadow began.
     """
 

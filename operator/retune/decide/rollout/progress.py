@@ -12,6 +12,7 @@ from retune.decide.naming import PROMOTE_ANNOTATION
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.harm import refused
 from retune.decide.rollout.scene import arm_is
+from retune.decide.rollout.separate import complaint, crashes, hosts
 from retune.decide.rollout.stages import after
 from retune.decide.rollout.traffic import in_force, lagging, share
 
@@ -30,35 +31,48 @@ def loading(course: Course) -> bool:
         text = f"The candidate does not load where stable does; no user has met it. {said}"
         course.say("Loaded", "False", "TargetDown", text)
         return course.decide(RolloutIntent.ROLL_BACK, "TargetDown", text)
-    if not course.ready:
-        waits = [f"{p.name}: {p.waiting[0]} {p.waiting[1]}" for p in course.seen.pods if p.waiting is not None]
-        text = f"No pod that serves is ready yet. {'; '.join(waits[:3])}".strip()
-        course.say("Loaded", "Unknown", "ServingNotReady", text)
-        return course.hold("ServingNotReady", text)
+    pods = hosts(course)
+    if not pods:
+        return _none_ready(course)
     late = {p.uid for p in lagging(course)}
     have = [t for t in course.taps if arm_is(t.arms.get("canary"), course.candidate) and t.pod_uid not in late]
-    if len(have) < len(course.ready) or not in_force(course):
-        return _not_everywhere(course, len(have))
+    if len(have) < len(pods) or not in_force(course):
+        return _not_everywhere(course, len(have), len(pods))
     absent = _absent(course)
     if absent:
         return _series_absent(course, absent)
     hours = estimate(course)
-    text = f"Loaded and read back on {len(have)} of {len(course.ready)} pods."
+    text = f"Loaded and read back on {len(have)} of {len(pods)} pods."
     course.draft.condition("Loaded", "True", "Loaded", f"{text} {_expected(course, hours)}")
     course.first_met()
     course.enter(course.stages[0], expected_hours=hours if hours is None or isfinite(hours) else None)
     return True
 
 
-def _not_everywhere(course: Course, have: int) -> bool:
-    total = len(course.ready)
+def _none_ready(course: Course) -> bool:
+    waits = [f"{p.name}: {p.waiting[0]} {p.waiting[1]}" for p in course.seen.pods if p.waiting is not None]
+    stable = course.scene.separate and any(not p.canary for p in course.ready)
+    whose = "Not all pods of the candidate are" if stable else "No pod that serves is"
+    text = f"{whose} ready yet. {'; '.join(waits[:3])}".strip()
+    if stable and crashes(course) and course.since(course.status.since) >= DEADLINE:
+        return _not_loaded(course, text)
+    course.say("Loaded", "Unknown", "ServingNotReady", text)
+    return course.hold("ServingNotReady", text)
+
+
+def _not_loaded(course: Course, text: str) -> bool:
+    course.say("Loaded", "False", "NotLoaded", text)
+    return course.decide(RolloutIntent.GIVE_UP, "NotLoaded", f"Not loaded within {DEADLINE:.0f} s. {text}")
+
+
+def _not_everywhere(course: Course, have: int, total: int) -> bool:
     text = f"{have} of {total} ready pods have loaded the candidate."
     names = [f"{p.name}: {course.seen.silent[p.uid]}" for p in course.ready if p.uid in course.seen.silent]
     text += f" Taps that do not answer: {'; '.join(names[:3])}." if names else ""
+    text += f" {complaint(course)}" if course.scene.separate and complaint(course) else ""
     course.say("Loaded", "Unknown", "Loading", text)
     if course.since(_waiting_since(course)) >= DEADLINE:
-        course.say("Loaded", "False", "NotLoaded", text)
-        return course.decide(RolloutIntent.GIVE_UP, "NotLoaded", f"Not loaded within {DEADLINE:.0f} s. {text}")
+        return _not_loaded(course, text)
     return course.hold("Loading", text)
 
 
@@ -145,7 +159,8 @@ def verified(course: Course) -> bool:
     if course.status.verified_at is not None:
         return False
     if not in_force(course) or lagging(course):
-        return course.hold("Verifying", "The taps are being told of the new weight.")
+        said = complaint(course) if course.scene.separate else ""
+        return course.hold("Verifying", said or "The taps are being told of the new weight.")
     given, text = share(course)
     if given:
         course.change(verified_at=course.now)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from retune.api import (
     DriftBuiltin,
+    FineTuneJobSpec,
     FineTuneJobStatus,
+    FineTuneRunSpec,
     FineTuneRunStatus,
     Gates,
     Initial,
+    MethodType,
     Rollout,
     Serving,
     ServingMode,
@@ -26,9 +29,28 @@ from retune.decide.rollout.stop_losses import edges
 OPT_OUT = "x-retune-stable"  # where a job that is probed names no header
 
 
-def serves(serving: Serving | None) -> bool:
-    """Whether this version serves it."""
-    return serving is not None and serving.mode is ServingMode.ADAPTER
+def serves(spec: FineTuneJobSpec | FineTuneRunSpec) -> bool:
+    """Whether this version serves what the spec asks for."""
+    return spec.serving is not None and not refused(spec)
+
+
+def refused(spec: FineTuneJobSpec | FineTuneRunSpec) -> str:
+    """Why a job of mode Deployment is not served, or "". What only a tap before both models can do is not to be had."""
+    serving, rollout = spec.serving, spec.rollout or Rollout()
+    if serving is None or serving.mode is not ServingMode.DEPLOYMENT:
+        return ""
+    if serving.http_route is None:
+        return "spec.serving.httpRoute is missing: mode Deployment needs it; name the Gateway and the hosts."
+    wrong = {
+        f"spec.method.type {spec.method.type} (use Full, or mode Adapter)": spec.method.type is not MethodType.FULL,
+        "spec.serving.initial Endpoint (use Base)": serving.initial is Initial.ENDPOINT,
+        "spec.serving.optOutHeader (remove it)": serving.opt_out_header is not None,
+        "spec.rollout.shadow (remove it)": rollout.shadow is not None,
+        "spec.rollout.pilot (remove it)": rollout.pilot is not None,
+        "spec.rollout.exposure (remove it)": rollout.exposure is not None,
+    }
+    told = "; ".join(text for text, is_wrong in wrong.items() if is_wrong)
+    return f"A job of spec.serving.mode Deployment serves nothing with {told}." if told else ""
 
 
 def in_rollout(runs: Iterable[RunFacts]) -> RunFacts | None:
@@ -56,6 +78,11 @@ class Scene:
     signals: frozenset[DriftBuiltin] = frozenset()
 
     @property
+    def separate(self) -> bool:
+        """Stable and candidate have pods of their own, and a Gateway splits between them."""
+        return self.serving.mode is ServingMode.DEPLOYMENT
+
+    @property
     def model(self) -> str:
         """The public name."""
         return self.serving.model_name or self.job
@@ -63,7 +90,7 @@ class Scene:
     def adapter(self, run: str, digest: str, uri: str) -> Arm:
         """The arm of a trained model."""
         name = f"{self.model}-{digest.removeprefix('sha256:')[:12]}"
-        return Arm(ArmKind.ADAPTER, name=name, run=run, digest=digest, uri=uri)
+        return Arm(ArmKind.MODEL if self.separate else ArmKind.ADAPTER, name=name, run=run, digest=digest, uri=uri)
 
     @property
     def stable(self) -> Arm:
@@ -82,7 +109,7 @@ class Scene:
     def previous(self) -> tuple[Arm, ...]:
         """What served before, kept loaded to go back to."""
         previous = self.status.previous
-        if previous is None or previous.uri is None:
+        if previous is None or previous.uri is None or self.separate:
             return ()
         return (self.adapter(previous.run, previous.digest, previous.uri),)
 
@@ -92,7 +119,7 @@ class Scene:
 
     def at_rest(self, *extra: Arm) -> Arms:
         """Nobody but stable answers; `extra` stay loaded, so that what is under way at them can end."""
-        return self.document(self._split(self.stable, (*self.previous, *extra)))
+        return self.document(self._split(self.stable, () if self.separate else (*self.previous, *extra)))
 
     def promoted(self, candidate: Arm) -> Arms:
         """The candidate is stable, and what was stable is kept to go back to."""
@@ -106,7 +133,12 @@ class Scene:
 
     @property
     def opt_out_header(self) -> str | None:
-        """Header that keeps a request from a candidate, and out of what is counted: probes need one."""
+        """Header that keeps a request from a candidate, and out of what is counted: probes need one.
+
+        None in mode Deployment: a tap there has one arm to give, and probes go past the Gateway to stable's Service.
+        """
+        if self.separate:
+            return None
         probed = DriftBuiltin.QUALITY_DROP in self.signals
         usual = OPT_OUT if probed and (self.serving.sticky_header or "").lower() != OPT_OUT else None
         return self.serving.opt_out_header or usual
@@ -145,7 +177,7 @@ def drift_edges(signals: Collection[DriftBuiltin], window: float) -> tuple[Edge,
 def scene_of_run(facts: RunFacts) -> Scene | None:
     """From the run's snapshot; None: it does not serve."""
     spec = facts.spec
-    if spec.serving is None or not serves(spec.serving):
+    if spec.serving is None or not serves(spec):
         return None
     window, signals = facts.policy.feedback_window, facts.signals
     return Scene(
@@ -164,7 +196,7 @@ def scene_of_run(facts: RunFacts) -> Scene | None:
 def scene_of_job(draft: JobDraft) -> Scene | None:
     """From the job's spec as it is now, and its status as it becomes; None: it does not serve."""
     facts, spec = draft.facts, draft.facts.spec
-    if spec is None or spec.serving is None or not serves(spec.serving):
+    if spec is None or spec.serving is None or not serves(spec):
         return None
     window = facts.policy.feedback_window
     signals = frozenset(trigger.builtin for trigger in spec.triggers.drift if trigger.builtin is not None)

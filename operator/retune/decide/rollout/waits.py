@@ -6,6 +6,7 @@ Pure. Rules of the rollout's chain: each returns whether the matter is settled.
 from retune.api import EvidenceState, RolloutIntent, RunPhase, seconds
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.exposure import used_up
+from retune.decide.rollout.separate import unheard
 from retune.decide.rollout.stages import first_step
 
 _BLIND = frozenset({EvidenceState.SOURCE_DOWN, EvidenceState.INVALID})
@@ -58,6 +59,8 @@ def blind(course: Course) -> list[str]:
     if course.ready and not course.taps:
         said = next(iter(course.seen.silent.values()), "no answer")
         found.append(f"none of {len(course.ready)} taps answers ({said})")
+    elif course.stage is not None:
+        found += unheard(course)
     judged = course.judgement
     if judged is not None:
         details = {m.name: m.detail or m.state.value for m in judged.metrics}

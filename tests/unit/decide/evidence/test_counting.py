@@ -119,3 +119,32 @@ def test_a_candidate_without_a_bad_answer_yet_has_none() -> None:
         (1, 30, 0, 4),
         (0, 10, 1, 3),
     ]
+
+
+def one(arm: str, bad: int, total: int, **how):
+    return tap(series(arm, "3:0", bad, total), uid=arm, **how)
+
+
+def pooled(*polls):
+    cursors, out = {}, []
+    for index, taps in enumerate(polls):
+        at = START + 5 * index
+        cursors, found = read_taps(cursors, taps, run_number=3, since=START - 60, at=at, pooled=True)
+        out.append([(*counts(each.stable), *counts(each.canary)) for each in found.get("errors", [])])
+    return out
+
+
+def test_pods_of_one_arm_each_make_one_stratum() -> None:
+    first = [one("stable", 5, 90), one("canary", 0, 0)]
+    assert pooled(first, [one("stable", 6, 100), one("canary", 3, 4)]) == [[], [(1, 10, 3, 4)]]
+
+
+def test_what_one_arm_counted_while_the_other_was_silent_is_kept_and_counted_once() -> None:
+    polls = pooled(
+        [one("stable", 0, 0), one("canary", 0, 0)],
+        [one("stable", 1, 10)],
+        [one("stable", 2, 20), one("canary", 1, 5)],
+        [one("canary", 1, 6)],
+        [one("stable", 3, 30), one("canary", 1, 7)],
+    )
+    assert polls == [[], [], [(2, 20, 1, 5)], [], [(1, 10, 0, 2)]]

@@ -218,3 +218,41 @@ def test_the_stores_need_neither_pydantic_nor_torch():
         check=True,
     )
     assert found.stdout.strip() == "set()"
+
+
+def content_digest(folder):
+    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in folder.iterdir()]
+    return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()}"
+
+
+@pytest.fixture
+def trained(claim):
+    """A whole model as a run publishes it."""
+    folder = claim / "base"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "training_args.bin"):
+        (folder / name).write_bytes(CONTENT.get(name, b"a pickle"))
+    return folder
+
+
+def test_a_trained_model_comes_if_its_files_are_those_that_were_published(trained, models, told):
+    assert run(models, told, RETUNE_BASE_CONTENT=content_digest(trained)) == 0
+    assert served(models) == {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_a_complete_trained_model_is_left_alone_even_when_the_store_is_gone(trained, models, told, downloads):
+    content = content_digest(trained)
+    assert run(models, told, RETUNE_BASE_CONTENT=content) == 0
+    downloads.clear()
+    for path in trained.iterdir():
+        path.unlink()
+    assert run(models, told, RETUNE_BASE_CONTENT=content) == 0
+    assert downloads == []
+
+
+def test_a_trained_model_that_was_changed_in_the_store_is_refused(trained, models, told):
+    published = content_digest(trained)
+    (trained / "model.safetensors").write_bytes(b"x" * 5000)
+    assert run(models, told, RETUNE_BASE_CONTENT=published) == 64
+    assert "as it was published" in told.read_text()
+    assert not (models / "base").exists()
