@@ -102,7 +102,8 @@ class Canary:
         eventually(lambda: condition(cluster.job("triage") or {}, "Ready")["status"] == "True", 60)
         eventually(lambda: users.ask(1) == {("stable", 200): 1}, 20)
         assert shares(cluster, "triage") == {"triage": 100}, "a Service that gets nothing need not be there"
-        kubelet.ended(training, 0, trained())
+        whole = {"uri": "s3://models/retune/support/triage/run/model/cccccccccccc", "digest": ADAPTER}
+        kubelet.ended(training, 0, {**trained(), "artifact": whole})
         candidate = pods.start("triage-canary", "canary")
         assert candidate.model == f"triage-{ADAPTER.removeprefix('sha256:')[:12]}"
         made = cls(cluster, pods, users, run, stable, candidate)

@@ -277,6 +277,26 @@ def test_a_promotion_taken_back_is_not_over_while_a_pod_of_stable_has_the_candid
     assert world.phase == "RolledBack"
 
 
+def test_stable_that_gets_slow_on_machines_of_its_own_is_not_blamed_on_the_candidate() -> None:
+    slow = [{"name": "slow", "builtin": "Slow", "slow": {"seconds": 1}}]
+    world = World(stopLoss=slow, steps=[{"weight": 10, "hold": "1h"}])
+    end = int(world.now.timestamp())
+    usual = [(float(t), 0, 50) for t in range(end - 3600, end - 15, 15)]
+    world.taps["a"].windows = {"slow": usual}
+    world.until("Canary")
+    ask = world.users
+
+    def slower(requests: int = 100) -> None:
+        ask(requests)
+        world.taps["a"].windows["slow"].append((world.now.timestamp() // 15 * 15, 50, 50))
+
+    world.users = slower  # type: ignore[method-assign]
+    world.pass_time(120, 400)
+    assert world.status.rollout is not None
+    assert world.status.rollout.interfered_at is None
+    assert (world.phase, world.routes[-1]) == ("Canary", 10)
+
+
 def test_taps_are_told_of_whole_models(world: World) -> None:
     world.until("Canary", step=0)
     split: Split = world.split

@@ -21,7 +21,8 @@ def interfered(course: Course) -> bool:
     bad = judged is not None and judged.interference
     well = bool(course.taps) and (not bad or stable_well(course))
     if since is None:
-        if not bad or course.scene.stable.kind is ArmKind.ENDPOINT:  # on another machine
+        elsewhere = course.scene.separate or course.scene.stable.kind is ArmKind.ENDPOINT  # on another machine
+        if not bad or elsewhere:
             return False
         course.change(interfered_at=course.now, weight=0)
         course.moved = True
