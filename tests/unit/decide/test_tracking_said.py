@@ -74,7 +74,7 @@ def test_a_run_is_tracked_where_its_job_said_when_it_began() -> None:
     assert make.run_spec(spec=make.job_spec()).tracking is None
 
 
-def test_the_report_pod_is_told_what_a_rollout_counted_and_not_how_it_was_steered() -> None:
+def test_the_report_pod_is_told_how_far_a_rollout_came_and_what_it_counted() -> None:
     evidence = Evidence(name="errors", bad=3, total=410, state=EvidenceState.OK)
     status = FineTuneRunStatus(
         phase=RunPhase.PROMOTED,
@@ -84,6 +84,6 @@ def test_the_report_pod_is_told_what_a_rollout_counted_and_not_how_it_was_steere
     )
     (asked,) = decide_run(replace(make.run_facts(), status=status)).actions
     assert isinstance(asked, CreateChild)
-    assert json.loads(asked.status)["rollout"] == {
-        "evidence": [{"name": "errors", "bad": 3, "total": 410, "state": "Ok"}]
-    }
+    told = json.loads(asked.status)["rollout"]
+    assert (told["weight"], told["message"]) == (100, "Promoted")
+    assert told["evidence"] == [{"name": "errors", "bad": 3, "total": 410, "state": "Ok"}]
