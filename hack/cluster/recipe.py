@@ -40,11 +40,6 @@ class Recipe:
     arguments: tuple[str, ...]
     ignored: tuple[str, ...]
 
-    @property
-    def repository(self) -> str:
-        """The image's name without its tag."""
-        return f"{IMAGE_PREFIX}/{self.name}"
-
     def files(self) -> Iterator[Path]:
         """Every input file, in a fixed order."""
         for entry in self.inputs:
@@ -69,7 +64,7 @@ class Recipe:
             executable = os.access(path, os.X_OK)
             digest.update(f"\0{path.relative_to(self.context)}\0{executable}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return f"{self.repository}:{digest.hexdigest()[:12]}"
+        return f"{IMAGE_PREFIX}/{self.name}:{digest.hexdigest()[:12]}"
 
     def stage(self, target: Path) -> None:
         """Copies the inputs to an empty folder: the build context."""

@@ -3,7 +3,7 @@
 # /data/.ready exists once they are there.
 set -eu
 rm -f /data/.ready
-weed server -dir=/data -ip=127.0.0.1 -ip.bind=0.0.0.0 -filer -volume.max=20 -master.volumeSizeLimitMB=256 \
+weed server -dir=/data -ip=127.0.0.1 -ip.bind=0.0.0.0 -filer -volume.max=100 -master.volumeSizeLimitMB=256 \
   -s3 -s3.port=8333 -s3.config=/etc/s3/identities.json &
 server=$!
 trap 'kill "$server"' TERM INT
