@@ -154,8 +154,10 @@ def test_a_run_goes_through_every_gate_and_trains_on_the_scrubbed_set(
         assert CARD not in text, name
     held_out = 300 - status["resolved"]["prepared"]["train"]["examples"]
     assert held_out == status["resolved"]["prepared"]["fresh"]["examples"] > 0
-    spent = eventually(lambda: cluster.job("gated")["status"]["budget"]["spent"])
-    assert float(spent) > 0
+    cost = float(status["cost"]["amount"])
+    assert cost > 0
+    spent = eventually(lambda: float(cluster.job("gated")["status"]["budget"]["spent"]))
+    assert spent == pytest.approx(cost, abs=0.005)
 
 
 def test_a_prompted_model_that_is_good_enough_declines_before_any_training(

@@ -73,8 +73,8 @@ def shop(shared_cluster: Cluster, bucket: Bucket) -> Iterator[Shop]:
 
 
 def test_a_good_model_goes_through_its_stages_and_is_promoted(shop: Shop) -> None:
-    met = [phase for phase in shop.seen if phase in ("Loading", "Canary", "Baking", "Promoted")]
-    assert met == ["Loading", "Canary", "Baking", "Promoted"]
+    met = [phase for phase in shop.seen if phase in ("Canary", "Baking", "Promoted")]
+    assert met == ["Canary", "Baking", "Promoted"], "Loading can be over between two looks"
     assert eventually(lambda: shop.served.stable() == shop.run)
     by_arm = answers.by_arm(shop.answers)
     assert by_arm["canary"].accuracy is not None
