@@ -1,7 +1,8 @@
 """Makes the support-triage data set: short requests to a web shop, in English and German, and the team each is for.
 
-`python examples/support_triage.py OUT_DIR` writes train.jsonl and gold.jsonl, the same bytes every time. Standard
-library only; touches OUT_DIR and nothing else.
+`python examples/support_triage.py OUT_DIR` writes train.jsonl and gold.jsonl, the same bytes every time, and in
+new-first.jsonl and new-later.jsonl what will be asked once the world has changed. Standard library only; touches
+OUT_DIR and nothing else.
 
 Some requests are hard on purpose: typos, no capitals, a second topic beside the main one, a topic that is ruled out.
 A quarter of the gold set uses phrasings that do not occur in training at all.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 SEED = 20250801
 TRAIN, GOLD = 640, 240
+NEWCOMERS = 240
 LONGEST = 72
 # The prompt asks, the completion answers with a leading space: so both are cut into tokens as one text would be.
 QUESTION = "{text}\nTeam:"
@@ -469,6 +471,51 @@ HARD: dict[str, dict[str, list[str]]] = {
     },
 }
 
+# What nobody asked while the examples were collected: then the shop began to mend things.
+NEW_TEAM = "repair"
+NEW: dict[str, list[str]] = {
+    "en": [
+        "The sole of my {item} came off, can you glue it?",
+        "Do you mend {item} that tore?",
+        "The zip broke, could somebody sew in a new one?",
+        "The left cable of my {item} has a loose contact",
+        "The screen of my {device} has a crack, who fixes it?",
+        "The seam of the {item} has come undone",
+        "Can your workshop replace the battery of my {device}?",
+        "What does it cost to have {item} mended?",
+        "My {device} fell into water, can it be saved?",
+        "I need a new heel on my boots",
+        "Is a technician free this week?",
+        "The hinge is bent, can you straighten it?",
+        "How long does the workshop take for {item}?",
+        "A button came loose, please sew it on",
+        "The charger socket of my {device} wobbles",
+        "The lining is torn, is that worth mending?",
+        "Two keys are stuck, can you clean them?",
+        "Can I bring broken {item} to the workshop?",
+    ],
+    "de": [
+        "Die Sohle der {item} löst sich, könnt ihr kleben?",
+        "Flickt ihr {item}, die gerissen sind?",
+        "Reißverschluss kaputt, näht ihr einen neuen ein?",
+        "Ein Kabel der {item} hat einen Wackelkontakt",
+        "Das Display vom {device} hat einen Sprung",
+        "Die Naht der {item} ist aufgegangen",
+        "Tauscht eure Werkstatt den Akku vom {device}?",
+        "Was kostet es, {item} zu flicken?",
+        "Mein {device} fiel ins Wasser, noch zu retten?",
+        "Ich brauche neue Absätze für die Stiefel",
+        "Ist diese Woche ein Techniker frei?",
+        "Das Scharnier ist krumm, könnt ihr es richten?",
+        "Wie lange braucht die Werkstatt für {item}?",
+        "Ein Knopf ist ab, bitte annähen",
+        "Die Ladebuchse vom {device} wackelt",
+        "Das Futter ist gerissen, lohnt sich das Flicken?",
+        "Zwei Tasten klemmen, könnt ihr sie reinigen?",
+        "Nimmt die Werkstatt kaputte {item} an?",
+    ],
+}
+
 # What people put around it: none in half of the cases.
 OPENERS = {
     "en": [
@@ -593,11 +640,30 @@ def generate(seed: int = SEED) -> tuple[list[Row], list[Row]]:
     return train, gold
 
 
+def newcomers(seed: int = SEED) -> tuple[list[Row], list[Row]]:
+    """A kind of request that neither set knows, in two halves that share no text: the one asked first, and later."""
+    rng = random.Random(seed + 1)  # noqa: S311
+    seen: list[frozenset[str]] = []
+    rows: list[Row] = []
+    for language, phrasings in NEW.items():
+        made = _made(NEW_TEAM, language, phrasings, rng, seen)
+        rows += [next(made) for _ in range(NEWCOMERS // len(NEW))]
+    rng.shuffle(rows)
+    return rows[::2], rows[1::2]
+
+
+def everything() -> dict[str, list[Row]]:
+    """All sets by name, which is that of their file."""
+    train, gold = generate()
+    first, later = newcomers()
+    return {"train": train, "gold": gold, "new-first": first, "new-later": later}
+
+
 def write(folder: Path) -> dict[str, int]:
-    """Write both files and return how many rows each has."""
+    """Write all files and return how many rows each has."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for name, rows in zip(("train", "gold"), generate(), strict=True):
+    for name, rows in everything().items():
         lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         counts[name] = len(rows)

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from hack.cluster.process import ClusterError
 from hack.cluster.settings import OPERATOR_NAMESPACE
-from hack.demo import shuffled
+from hack.demo import shuffled, store
 from hack.demo.kubectl import Kubectl, Object, conditions
 from hack.demo.run import read
 from hack.demo.settings import JOB, MANIFEST, NAMESPACE, POLL, RUN_PATIENCE
 
-from retune.api import RunPhase
+from retune.api import FineTuneJobStatus, RunPhase
 from retune.decide.naming import RETRY_ANNOTATION
 
 
@@ -36,6 +36,8 @@ def ask(kubectl: Kubectl) -> Wanted:
     number = int(last["number"])
     if not _ended(last):
         return Wanted(number - 1, f"run {number} is in flight already: following it", _bad(kubectl, str(last["name"])))
+    # Else the story would begin with a model that knows already what nobody has asked yet.
+    store.clear(f"{_manifest()['spec']['artifacts']['uri']}/{NAMESPACE}/{JOB}/corrections")
     if _pending_retry(job):
         kubectl.apply(_manifest(_pending_retry(job)))
         return Wanted(number, "another run had been asked for already")
@@ -50,6 +52,20 @@ def ask_bad(kubectl: Kubectl) -> Wanted:
     shuffled.write(_train(good))
     kubectl.apply(shuffled.manifest(good))
     return Wanted(int(last["number"]) if last else 0, "the job is changed: answers shuffled, nothing asked for", True)
+
+
+def ask_nothing(kubectl: Kubectl) -> Wanted:
+    """Have the job as it first was, and no run of that: what starts the next one is not its spec."""
+    last = _last_run(kubectl.find("finetunejob", JOB))
+    manifest = _manifest()
+    manifest["spec"]["triggers"] = {**manifest["spec"]["triggers"], "onChange": False}
+    kubectl.apply(manifest)
+    return Wanted(int(last["number"]) if last else 0, "the job is as it was; a change of it starts nothing any more")
+
+
+def status(kubectl: Kubectl) -> FineTuneJobStatus:
+    """What has become of the job."""
+    return FineTuneJobStatus.model_validate((kubectl.find("finetunejob", JOB) or {}).get("status") or {})
 
 
 def _bad(kubectl: Kubectl, run: str) -> bool:

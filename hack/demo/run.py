@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hack.demo.kubectl import Object
 
-from retune.api import Attempt, AttemptStage, Condition, FineTuneRunStatus, RunPhase
+from retune.api import Attempt, AttemptStage, Condition, FineTuneRunStatus, RunPhase, Trigger
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Run:
     status: FineTuneRunStatus
     train: str = ""
     """URI of its training set."""
+    trigger: Trigger | None = None
+    """What started it."""
     stages: tuple[RunPhase, ...] = ()
     """Phases after training and evaluation that it asks for."""
 
@@ -73,6 +75,7 @@ def read(found: Object) -> Run:
         created=datetime.fromisoformat(found["metadata"]["creationTimestamp"]),
         status=FineTuneRunStatus.model_validate(found.get("status") or {}),
         train=str(spec["dataset"]["train"]["uri"]),
+        trigger=Trigger.model_validate(spec["trigger"]),
         stages=_stages(spec.get("rollout")) if spec.get("serving") is not None else (),
     )
 

@@ -12,6 +12,8 @@ SEEDED = (
     ("models", "smollm2-135m-instruct/config.json"),
     ("data", "support/train.jsonl"),
     ("data", "support/gold.jsonl"),
+    ("data", "support/new-first.jsonl"),
+    ("data", "support/new-later.jsonl"),
 )
 """Objects that the seed Job writes: bucket and key. The model's config.json is the last of its files."""
 
@@ -35,10 +37,21 @@ RATE = 4.0
 """Requests a second while a model meets its users: what vLLM answers with adapters on two cores, and a little less."""
 CALM_RATE = 1.0
 """Requests a second while a model is being trained on the same cores."""
-USERS = 400
+USERS = 5000
+"""So many that few come back within an hour: drift takes one request of a user and hour."""
 WINDOW = 10.0
 """Seconds over which the rates on the screen are taken."""
 ROLLOUT_EVERY = 15.0
 """Seconds between two looks at a rollout whose weight stays, where lines are printed."""
 PODS_EVERY = 5.0
 """Seconds between two looks at which serving pods there are."""
+NEW_FIRST, NEW_LATER = "s3://data/support/new-first.jsonl", "s3://data/support/new-later.jsonl"
+"""What people ask when the world has changed: until a run starts by itself, and from then on."""
+SIGNALS_EVERY = 15.0
+"""Seconds between two lines about what users see of the change."""
+WATCH_PATIENCE = 900.0
+"""Seconds that the drift's reference, and its discovery, may take each."""
+AFTER = 40.0
+"""Seconds for which users ask the model that made good for the drift, before the story is told."""
+OUT = ROOT / "out" / "demo"
+"""Where reports and pictures are left."""

@@ -22,11 +22,9 @@ def uri(train: str) -> str:
 
 def write(train: str) -> None:
     """Put the shuffled copy beside a training set on s3://."""
-    client = store.connect()
-    bucket, key = store.parts(train)
-    rows = client.get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
     bucket, key = store.parts(uri(train))
-    client.put_object(Bucket=bucket, Key=key, Body="".join(f"{row}\n" for row in shuffle(rows)).encode())
+    body = "".join(f"{row}\n" for row in shuffle(store.lines(train))).encode()
+    store.connect().put_object(Bucket=bucket, Key=key, Body=body)
 
 
 def shuffle(rows: list[str]) -> list[str]:

@@ -38,6 +38,21 @@ def holds(client: S3Client, bucket: str, key: str) -> bool:
     return True
 
 
+def lines(uri: str) -> list[str]:
+    """The lines of a text object."""
+    bucket, key = parts(uri)
+    return connect().get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+
+
+def clear(uri: str) -> None:
+    """Delete all objects below a folder."""
+    client = connect()
+    bucket, prefix = parts(uri.rstrip("/") + "/")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=item["Key"])
+
+
 def parts(uri: str) -> tuple[str, str]:
     """Bucket and key of an s3:// URI."""
     split = urlsplit(uri)

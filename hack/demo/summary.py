@@ -54,7 +54,7 @@ def promoted(console: Console, run: Run, timeline: Timeline) -> None:
     console.print(Padding(_scores(status), (0, 2)))
 
 
-def whole(console: Console, good: Told | None, bad: Told, overridden: int) -> None:
+def rollouts(console: Console, good: Told | None, bad: Told, overridden: int) -> None:
     """Tell of both runs, in about ten lines; `good` is None if it was not watched."""
     seen: dict[str, Summary] = {}
     if good is not None:
@@ -79,7 +79,6 @@ def whole(console: Console, good: Told | None, bad: Told, overridden: int) -> No
     _fact(console, "users", f"{overridden} overrides counted by the taps")
     seen |= {f"second rollout, {arm}": found for arm, found in answers.by_arm(bad.answers).items()}
     console.print(Padding(report.table(seen, "what users saw"), (0, 2)))
-    _next(console, good.run if good is not None else bad.run)
 
 
 def _weights(told: Told) -> str:
@@ -117,7 +116,7 @@ def failed(console: Console, run: Run, timeline: Timeline) -> None:
     _fact(console, "time", _times(run, timeline))
     if run.status.scores is not None:
         console.print(Padding(_scores(run.status), (0, 2)))
-    _next(console, run)
+    next_commands(console, run)
 
 
 def _headline(run: Run) -> str:
@@ -181,7 +180,8 @@ def _row(name: str, n: int | None, base: float | None, candidate: float | None) 
     return name, str(n or "-"), number[0], number[1], "-" if uplift is None else f"[green]{uplift:+.3f}[/]"
 
 
-def _next(console: Console, run: Run) -> None:
+def next_commands(console: Console, run: Run) -> None:
+    """Tell what to type next."""
     commands = [
         (f"kubectl get ftj,ftr -n {NAMESPACE}", "the job and its runs"),
         (f"hack/uv run --frozen kubectl-retune report {run.name} -n {NAMESPACE}", "every decision, with its numbers"),

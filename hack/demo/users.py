@@ -19,6 +19,7 @@ from hack.demo.taps import PORT, TapLook, TapWatch
 from hack.load import answers, questions
 from hack.load.answers import Answer, Summary
 from hack.load.background import Background
+from hack.load.questions import Question
 from hack.load.traffic import Plan
 
 PODS = f"retune.dev/job={JOB},retune.dev/serving=stable"
@@ -53,6 +54,7 @@ class Users:
         self._reach = Reach(kubectl)
         self._taps = TapWatch()
         self._load: Background | None = None
+        self._usual: list[Question] = []
         self._began: dict[str, float] = {}
         self._counted = float("-inf")
 
@@ -72,12 +74,26 @@ class Users:
         if meets and self._load is None:
             with suppress(ClusterError):  # it does not answer now; there is a next look
                 self._start(run)
-        if self._load is not None:
-            self._load.set_rate(RATE if meets else CALM_RATE)
-            if time.monotonic() - self._counted >= PODS_EVERY:
-                self._counted = time.monotonic()
-                self._taps.watch(self._pods())
+        self.turn_to(RATE if meets else CALM_RATE)
+        self.watch()
         return self.scene(run)
+
+    def turn_to(self, rate: float) -> None:
+        """Ask so many times a second from now on, if they have come."""
+        if self._load is not None:
+            self._load.set_rate(rate)
+
+    def ask_also(self, uri: str) -> None:
+        """Of two requests, one is of those at `uri` from now on; who asks it says what would be right."""
+        if self._load is not None:
+            new = questions.read(store.lines(uri), taught=True)
+            self._load.ask([*self._usual[: len(new)], *new])
+
+    def watch(self) -> None:
+        """See now and then which taps there are."""
+        if self._load is not None and time.monotonic() - self._counted >= PODS_EVERY:
+            self._counted = time.monotonic()
+            self._taps.watch(self._pods())
 
     def scene(self, run: Run) -> Scene:
         """What users and taps have seen of this rollout so far."""
@@ -100,6 +116,11 @@ class Users:
         return [look for look in list(self._taps.looks) if begin is not None and look.at >= begin]
 
     @property
+    def all(self) -> list[Answer]:
+        """Whatever users got so far."""
+        return list(self._load.traffic.answers) if self._load else []
+
+    @property
     def overridden(self) -> int:
         """Overrides that the taps took."""
         return self._load.traffic.feedback[202] if self._load else 0
@@ -109,11 +130,9 @@ class Users:
         if service is None or not any(_ready(pod) for pod in self._kubectl.select("pods", PODS)):
             return  # the server still starts; the next look finds it
         job = self._kubectl.find("finetunejob", JOB) or {}
-        gold = str(job["spec"]["dataset"]["gold"]["uri"])
-        bucket, key = store.parts(gold)
-        lines = store.connect().get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+        self._usual = questions.read(store.lines(str(job["spec"]["dataset"]["gold"]["uri"])))
         model = job["spec"]["serving"].get("modelName") or JOB
-        plan = Plan(self._reach.service(service), model, questions.read(lines), users=USERS, seed=run.number)
+        plan = Plan(self._reach.service(service), model, self._usual, users=USERS, seed=run.number)
         self._load = self._open.enter_context(Background(plan, RATE))
 
     def _pods(self) -> dict[str, str]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hack.load.questions import Question
+
 FAILED = 500
 """HTTP status from which an answer is the server's fault."""
 
@@ -20,6 +22,7 @@ class Answer:
         seconds: until the whole answer was there, or was given up.
         text: what the model said; "" with an error.
         right: whether it was the right answer; None with an error.
+        asked: the question.
     """
 
     at: float
@@ -29,6 +32,7 @@ class Answer:
     seconds: float
     text: str = ""
     right: bool | None = None
+    asked: Question | None = None
 
     @property
     def failed(self) -> bool:

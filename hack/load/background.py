@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Self
 
+from hack.load.questions import Question
 from hack.load.traffic import Plan, Traffic
 
 
@@ -28,6 +30,10 @@ class Background:
     def set_rate(self, rate: float) -> None:
         """Ask so many times a second from now on."""
         self._loop.call_soon_threadsafe(self.traffic.set_rate, rate)
+
+    def ask(self, questions: Sequence[Question]) -> None:
+        """Ask these from now on."""
+        self.traffic.questions = questions
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

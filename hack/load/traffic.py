@@ -1,7 +1,8 @@
 """Users who ask a served model: an open loop of Poisson arrivals, so that a slow server is not asked less.
 
 Speaks HTTP to the one address it is given, and to nothing else. Each user keeps one id, sent in the sticky header;
-knows the right answer; and after a moment reports a wrong one by its response id to /v1/feedback.
+knows the right answer; and after a moment reports a wrong one by its response id to /v1/feedback, some with what it
+should have been.
 """
 
 import asyncio
@@ -56,13 +57,17 @@ class Plan:
 
 
 class Traffic:
-    """Users at work. `answers`, `dropped` and `feedback` (by HTTP status, 0: none came) only grow."""
+    """Users at work. `answers`, `dropped` and `feedback` (by HTTP status, 0: none came) only grow.
+
+    `questions` may be replaced at any time: from then on those are asked.
+    """
 
     def __init__(self, plan: Plan, rate: float) -> None:
         self.plan = plan
         self.answers: list[Answer] = []
         self.dropped = 0
         self.feedback: Counter[int] = Counter()
+        self.questions = plan.questions
         self._rate = rate
         self._changed = asyncio.Event()
         self._rng = random.Random(plan.seed)  # noqa: S311
@@ -108,7 +113,7 @@ class Traffic:
             self.dropped += 1
             return
         user = f"user-{self._rng.randrange(self.plan.users):04d}"
-        self._keep(self._asking, self._ask(session, user, self._rng.choice(self.plan.questions)))
+        self._keep(self._asking, self._ask(session, user, self._rng.choice(self.questions)))
 
     async def _ask(self, session: aiohttp.ClientSession, user: str, question: Question) -> None:
         at, began = time.time(), time.monotonic()
@@ -130,14 +135,14 @@ class Traffic:
                 right = question.answered_by(text)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, IndexError, TypeError):
             status, right = 0, None  # cut off, or not what was promised: for its user there was no answer
-        self.answers.append(Answer(at, user, arm, status, time.monotonic() - began, text, right))
+        self.answers.append(Answer(at, user, arm, status, time.monotonic() - began, text, right, question))
         if right is not None and self.plan.objects(question, text, self._rng):
-            self._keep(self._objecting, self._object(session, user, known))
+            self._keep(self._objecting, self._object(session, user, known, question))
 
-    async def _object(self, session: aiohttp.ClientSession, user: str, known: str) -> None:
+    async def _object(self, session: aiohttp.ClientSession, user: str, known: str, asked: Question) -> None:
         await asyncio.sleep(self._rng.uniform(*self.plan.moment))  # people need a moment to see it
+        body = {"id": known, "override": True, **({"correction": asked.answer} if asked.taught else {})}
         try:
-            body = {"id": known, "override": True}
             async with session.post("/v1/feedback", json=body, headers={STICKY: user}) as answer:
                 self.feedback[answer.status] += 1
         except (aiohttp.ClientError, TimeoutError):

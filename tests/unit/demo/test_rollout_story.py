@@ -62,7 +62,13 @@ def heard() -> list[Answer]:
 
 
 def run(phase: str, **status: Any) -> Run:
-    spec = {"number": 2, "dataset": {"train": {"uri": "s3://d/t.jsonl"}}, "serving": {}, "rollout": {"shadow": {}}}
+    spec = {
+        "number": 2,
+        "trigger": {"kind": "SpecChanged"},
+        "dataset": {"train": {"uri": "s3://d/t.jsonl"}},
+        "serving": {},
+        "rollout": {"shadow": {}},
+    }
     created = "2026-01-01T00:00:00Z"
     return read(
         {"metadata": {"name": "t-2", "creationTimestamp": created}, "spec": spec, "status": {"phase": phase, **status}}
@@ -178,7 +184,7 @@ def test_the_end_tells_weights_seconds_and_accuracy_by_arm() -> None:
     why = "Evidence of harm 312, rollback from 200"
     ended = run("RolledBack", rollout={**ROLLOUT, "message": why}, endedAt=datetime(2026, 1, 1, tzinfo=UTC).isoformat())
     assert ended.phase is RunPhase.ROLLED_BACK
-    summary.whole(console, None, summary.Told(ended, Timeline(), looks(), heard()), overridden=2)
+    summary.rollouts(console, None, summary.Told(ended, Timeline(), looks(), heard()), overridden=2)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     for words in (
         why,

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from hack.load import answers, questions
 from hack.load.answers import Answer
+from hack.load.background import Background
 from hack.load.questions import Question
 from hack.load.traffic import Plan, Traffic
 
@@ -22,6 +23,7 @@ class Served:
     def __init__(self, *, slow: bool = False, status: int = 200) -> None:
         self.asked: list[tuple[str, str]] = []
         self.overridden: list[str] = []
+        self.taught: dict[str, str] = {}
         self.given: dict[str, str] = {}
         self.go = asyncio.Event()
         self.status = status
@@ -45,6 +47,8 @@ class Served:
         body = await request.json()
         assert body["override"] is True
         self.overridden.append(body["id"])
+        if "correction" in body:
+            self.taught[body["id"]] = body["correction"]
         return web.Response(status=202)
 
 
@@ -64,7 +68,8 @@ async def work(served: Served, rate: float, until: int, **changes: object) -> Tr
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    plan = Plan(f"http://{host}:{port}", "triage", ASKED, **{"users": 40, "moment": (0.0, 0.01), **changes})  # type: ignore[arg-type]
+    changed = {"questions": ASKED, "users": 40, "moment": (0.0, 0.01), **changes}
+    plan = Plan(f"http://{host}:{port}", "triage", **changed)  # type: ignore[arg-type]
     traffic, stop = Traffic(plan, rate), asyncio.Event()
     running = asyncio.create_task(traffic.run(stop))
     await eventually(lambda: len(served.asked) + traffic.dropped >= until)
@@ -175,3 +180,32 @@ def test_questions_say_which_line_is_none() -> None:
 def test_an_answer_is_right_only_as_a_whole() -> None:
     assert ASKED[0].answered_by("delivery\n")
     assert not ASKED[0].answered_by(" delivery and more")
+
+
+async def test_who_knows_what_would_be_right_says_so() -> None:
+    served = Served()
+    known = Question("The sole came off\nTeam:", " repair", taught=True)
+    await work(served, 400, 100, questions=[*ASKED, known])
+    assert served.taught
+    assert {served.given[answer] for answer in served.taught} == {known.prompt}
+    assert set(served.taught.values()) == {" repair"}
+    assert len(served.overridden) > len(served.taught), "others only object"
+
+
+async def test_what_is_asked_can_change_at_any_time() -> None:
+    served = Served()
+    app = web.Application()
+    app.router.add_post("/v1/completions", served.complete)
+    app.router.add_post("/v1/feedback", served.feedback)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    with Background(Plan(f"http://{host}:{port}", "triage", ASKED, most=1), 200) as load:  # one after the other
+        await eventually(lambda: len(served.asked) > 20)
+        load.ask([Question("The sole came off\nTeam:", " repair")])
+        await eventually(lambda: any(prompt.startswith("The sole") for _, prompt in served.asked))
+        began = len(served.asked)
+        await eventually(lambda: len(served.asked) > began + 20)
+    assert {prompt for _, prompt in served.asked[began:]} == {"The sole came off\nTeam:"}
+    await runner.cleanup()

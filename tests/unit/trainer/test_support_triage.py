@@ -68,12 +68,22 @@ def test_typos_small_letters_and_second_topics_occur(sets):
 
 
 def test_the_same_files_come_out_every_time(tmp_path, sets):
-    assert support_triage.write(tmp_path / "a") == {"train": 640, "gold": 240}
+    counts = {"train": 640, "gold": 240, "new-first": 120, "new-later": 120}
+    assert support_triage.write(tmp_path / "a") == counts
     support_triage.write(tmp_path / "b")
-    for name in ("train.jsonl", "gold.jsonl"):
+    for name in (f"{name}.jsonl" for name in counts):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     lines = (tmp_path / "a" / "train.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == sets[0]
+
+
+def test_what_is_asked_later_is_a_kind_of_request_that_neither_set_knows(sets):
+    known = {row["completion"] for rows in sets for row in rows}
+    first, later = support_triage.newcomers()
+    assert not known & {row["completion"] for row in (*first, *later)}
+    asked = [{support_triage.normalised(text) for text in texts(rows)} for rows in (first, later, *sets)]
+    assert not set.intersection(asked[0], set.union(*asked[1:]))
+    assert not set.intersection(asked[1], set.union(asked[0], *asked[2:]))
 
 
 def test_without_a_folder_it_says_how_it_is_used(capsys):
