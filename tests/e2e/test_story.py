@@ -3,13 +3,16 @@
 import csv
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hack.demo.settings import NEW_FIRST, NEW_LATER
 from hack.load import answers, questions
+from hack.load.answers import Answer
 
 from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import Bucket, Prometheus
@@ -31,18 +34,18 @@ def ended(cluster: Cluster, run: str) -> Raw:
     return eventually(lambda: r if (r := cluster.run(run))["status"].get("phase") in ENDS else {}, LONG)
 
 
-@pytest.fixture
-def served(cluster: Cluster) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def served(shared_cluster: Cluster) -> Iterator[Served]:
     """The job's server, and the way to it."""
-    made = Served(cluster, "support-triage")
+    made = Served(shared_cluster, "support-triage")
     yield made
     made.close()
 
 
 def test_support_triage_trains_an_adapter_that_beats_its_base(
-    cluster: Cluster, bucket: Bucket, prometheus: Prometheus, served: Served
+    bucket: Bucket, prometheus: Prometheus, served: Served
 ) -> None:
-    spec = triage()
+    cluster, spec = served.cluster, triage()
     run = served.change(spec)
 
     # While it trains, its progress is in the status and in Prometheus.
@@ -80,6 +83,73 @@ def test_support_triage_trains_an_adapter_that_beats_its_base(
     assert job["status"]["stable"]["digest"] == status["artifact"]["digest"]
 
 
+def test_when_people_ask_for_something_new_a_run_starts_by_itself_and_makes_good(
+    bucket: Bucket, prometheus: Prometheus, served: Served
+) -> None:
+    cluster, spec = served.cluster, triage()
+    first = served.stable()
+    assert first, "the test before this one has promoted a model"
+    usual, asked_first, asked_later = (
+        questions.read(bucket.get(uri).decode().splitlines(), taught=uri != spec["dataset"]["gold"]["uri"])
+        for uri in (spec["dataset"]["gold"]["uri"], NEW_FIRST, NEW_LATER)
+    )
+
+    def signals(*states: str) -> Raw:
+        found = {one["name"]: one for one in cluster.job(served.job)["status"].get("drift", ())}
+        assert set(found) == {one["name"] for one in spec["triggers"]["drift"]}
+        assert any(one["state"] in states for one in found.values()), found
+        return found
+
+    with served.users(usual, RATE, users=5000) as load:
+        # Nothing has changed, so nothing drifts: all signals know what is usual, and no run comes of it.
+        eventually(lambda: {s["state"] for s in signals("Ok").values()} == {"Ok"}, LONG)
+        assert [r["metadata"]["name"] for r in cluster.runs(served.job)] == [first]
+
+        # Half of what is asked is new, and the model knows no answer to it.
+        began = time.time()
+        load.ask([*usual[: len(asked_first)], *asked_first])
+        eventually(lambda: signals("Breached", "Firing"), LONG)
+        noticed = time.time()
+        run = cluster.first_run(served.job, 2)
+        drifted = new_kind(load.traffic.answers, began)
+        assert drifted.judged > 50
+        assert drifted.accuracy is not None
+        assert drifted.accuracy < 0.1
+        trigger = cluster.run(run)["spec"]["trigger"]
+        assert trigger["kind"] == "Drift"
+        assert trigger["value"] > trigger["threshold"] or "betting" in str(signals("Firing")), trigger
+        assert trigger["samples"] >= 100
+
+        # Trained with what people corrected, it is asked things that nobody has corrected.
+        load.ask([*usual[: len(asked_later)], *asked_later])
+        status = served.until(run, "Promoted", seconds=LONG)
+        eventually(lambda: served.stable() == run)
+        promoted = time.time()
+        eventually(lambda: new_kind(load.traffic.answers, promoted).judged >= 40, 120)
+    assert status["resolved"]["train"]["corrections"] >= 50
+    assert status["scores"]["candidate"] >= 0.7
+    made_good = new_kind(load.traffic.answers, promoted)
+    assert made_good.accuracy is not None
+    assert made_good.accuracy > 0.5
+
+    recovery = cluster.job(served.job)["status"]["recovery"]
+    assert recovery["run"] == run
+    assert 0 < recovery["seconds"] <= promoted - began
+    assert float(recovery["cost"]) > 0
+    here = f'{{namespace="{cluster.namespace}"}}'
+    assert eventually(lambda: prometheus.series(f"retune_recovery_seconds{here}"), 60)
+    print(
+        f"noticed {noticed - began:.0f} s after it began; promoted {promoted - noticed:.0f} s after that; {trigger}; "
+        f"new kind: {drifted.accuracy:.2f} → {made_good.accuracy:.2f}; recovery: {recovery}"
+    )
+
+
+def new_kind(found: list[Answer], begin: float) -> answers.Summary:
+    """What stable answered to those who asked something new, from `begin` on (seconds since the epoch)."""
+    some = answers.since(list(found), begin)
+    return answers.summary(one for one in some if one.arm == "stable" and one.asked and one.asked.taught)
+
+
 def check_artifacts(bucket: Bucket, status: Raw, run: str) -> None:
     """Every file that the manifest names is there, as it says; the adapter is safetensors of LoRA weights."""
     folder = status["reportUri"].rpartition("/")[0]
@@ -111,7 +181,7 @@ def test_banking77_is_declined_for_its_leaks_and_without_them_beats_its_base(clu
     assert [len(found) for found in rows.values()] == [600, 240]
     for name, found in rows.items():
         put(bucket, f"s3://data/banking77/{name}.jsonl", found)
-    spec: dict[str, Any] = {k: v for k, v in triage().items() if k not in ("serving", "rollout")}
+    spec: dict[str, Any] = {k: v for k, v in triage().items() if k not in ("serving", "rollout", "triggers")}
     spec["dataset"] = {
         "train": {"uri": "s3://data/banking77/train.jsonl"},
         "gold": {"uri": "s3://data/banking77/gold.jsonl"},
