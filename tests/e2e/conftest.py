@@ -27,13 +27,14 @@ from tests.e2e.quiet import Quiet
 _names = itertools.count(1)
 KEYS = yaml.safe_load(STORE.read_text())["stringData"]
 SYSTEM = "retune-system"
-LAST = "test_quiet_canary.py"
-"""Judges what has been going on beside all other tests."""
+QUIET = "test_quiet_canary.py"
+LAST = (QUIET, "test_dashboards.py")
+"""They judge what has been going on beside all other tests, and what is left of it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put it last."""
-    items.sort(key=lambda item: item.path.name == LAST)
+    """Put them last, in their order."""
+    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def shared_cluster(real: kubernetes.client.ApiClient) -> Iterator[Cluster]:
 @pytest.fixture(scope="session", autouse=True)
 def quiet(request: pytest.FixtureRequest) -> Iterator[Quiet | None]:
     """A canary that has nothing to show, from the beginning of the session on; None if nobody will judge it."""
-    if not any(item.path.name == LAST for item in request.session.items):
+    if not any(item.path.name == QUIET for item in request.session.items):
         yield None
         return
     request.getfixturevalue("real")  # the store is filled, or all is skipped

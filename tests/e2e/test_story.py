@@ -46,6 +46,8 @@ def test_support_triage_trains_an_adapter_that_beats_its_base(
     bucket: Bucket, prometheus: Prometheus, served: Served
 ) -> None:
     cluster, spec = served.cluster, triage()
+    spec["triggers"]["newExamples"] = {"count": 1_000_000, "checkEvery": "1m"}  # counted, never enough
+    spec["budget"] = {"currency": "EUR", "total": 5}
     run = served.change(spec)
 
     # While it trains, its progress is in the status and in Prometheus.
