@@ -47,7 +47,7 @@ def run(config: RunConfig, credentials: dict[Role, Credentials], work: Path) -> 
     if earlier is not None:
         say("an earlier attempt of this run has measured; answering with its result")
         return earlier
-    taken = corrections.take(config, sources.corrections(), train, work)
+    taken = corrections.take(config, sources.corrections(), train, gold, work)
     found = measuring.measure(config, train, gold, inputs.tokenizer(base_store, work), work, corrections=taken)
     metric = evaluation.acceptance_metric(config, found.format)
     _put_prepared(store, found)

@@ -16,6 +16,7 @@ from retune_trainer.reporting.shapes import Status
 from retune_trainer.stop import Stop
 
 POD, OTHER = "6f2d0c1e-0000", "9a41b7d2-0000"
+LONG = "My card has not arrived although I ordered it two weeks ago, and nobody answers the telephone"
 
 
 def chat(question, answer, *before):
@@ -116,9 +117,105 @@ def test_the_newest_are_taken_when_there_are_too_many(claim, checked):
     assert found["resolved"]["train"]["corrections"] == 3
 
 
-def test_a_correction_that_asks_a_gold_question_is_a_leak(claim, checked):
+def asks_in_gold(claim, *questions):
+    write_rows(claim / "gold.jsonl", [{"prompt": text, "completion": "x"} for text in (*questions, "something else")])
+
+
+def test_a_correction_that_asks_a_gold_question_is_left_out_and_told(claim, checked):
+    asked = chat(" GOLD question 2", "whatever")
+    wrote(claim, "2026-03-01", POD, 3, asked, chat("where?", "there"), chat("gold question 2", "so"))
+    found, trained = checked(collects())
+    assert trained == [*rows(12), {"prompt": "where?", "completion": "there"}]
+    assert found["measured"]["leakage"]["exact"] == 0
+    assert found["measured"]["data"]["correctionsInGold"] == 1
+    assert found["resolved"]["train"]["corrections"] == found["measured"]["data"]["corrections"] == 1
+    assert found["notes"]["data"].startswith("1 corrections ask what the gold set asks")
+
+
+def test_a_correction_that_asks_nearly_what_gold_asks_is_left_out(claim, checked):
+    asks_in_gold(claim, LONG)
+    asked = chat(LONG.replace("two weeks", "two weks"), "whatever")
+    wrote(claim, "2026-03-01", POD, 2, asked, chat("where?", "there"))
+    found, trained = checked(collects())
+    assert [row["prompt"] for row in trained[12:]] == ["where?"]
+    assert (found["measured"]["leakage"]["exact"], found["measured"]["leakage"]["near"]) == (0, 0)
+    assert found["measured"]["data"]["correctionsInGold"] == 1
+
+
+def test_a_gold_question_under_another_system_prompt_is_left_out(claim, checked):
+    write_rows(claim / "train.jsonl", [chat(f"question {n}", "yes") for n in range(12)])
+    write_rows(claim / "gold.jsonl", [chat(LONG, "yes"), chat("something else", "no")])
+    wrote(claim, "2026-03-01", POD, 1, chat(LONG, "so", ("system", "be short")))
+    found, trained = checked(collects())
+    assert trained == []
+    assert found["measured"]["data"]["correctionsInGold"] == 1
+
+
+def test_without_the_leakage_gate_only_exact_copies_of_gold_are_left_out(claim, checked):
+    asks_in_gold(claim, LONG)
+    near = LONG.replace("two weeks", "two weks")
+    wrote(claim, "2026-03-01", POD, 2, chat(LONG.upper(), "this"), chat(near, "that"))
+    found, trained = checked(collects(gates={"leakage": {"mode": "Off"}}))
+    assert trained[12:] == [{"prompt": near, "completion": "that"}]
+    assert found["measured"]["data"]["correctionsInGold"] == 1
+
+
+def test_what_the_training_set_itself_has_of_gold_is_still_found(claim, checked):
+    write_rows(claim / "train.jsonl", [*rows(12), {"prompt": "gold question 1", "completion": "x"}])
     wrote(claim, "2026-03-01", POD, 1, chat("gold question 2", "whatever"))
     assert checked(collects())[0]["measured"]["leakage"]["exact"] == 1
+
+
+def test_what_people_correct_never_changes_what_the_leakage_gate_says(claim, checked):
+    # So many prompts with one beginning would make of it a template, and of the last one a copy of gold.
+    asks_in_gold(claim, LONG)
+    write_rows(claim / "train.jsonl", rows(60))
+    beginning = "Please, dear assistant of our bank, be so kind as to tell this customer in friendly words:"
+    before, _ = checked(collects())
+    (claim / "out" / "ns" / "job" / "job-1" / "preflight.json").unlink()
+    corrected = [chat(f"{beginning} {n * 7919} {chr(97 + n) * 9}", "so") for n in range(25)]
+    wrote(claim, "2026-03-01", POD, 26, *corrected, chat(f"{beginning} {LONG}", "whatever"))
+    after, trained = checked(collects(), "again")
+    assert len(trained) == 86
+    assert after["measured"]["leakage"] == before["measured"]["leakage"]
+
+
+def test_the_training_sets_own_template_makes_no_correction_a_copy_of_gold(claim, checked):
+    beginning = "Please, dear assistant of our bank, be so kind as to tell this customer in friendly words:"
+    own = [{"prompt": f"{beginning} {n * 7919} {chr(97 + n % 26) * 9}", "completion": "x"} for n in range(60)]
+    write_rows(claim / "train.jsonl", own)
+    asks_in_gold(claim, f"{beginning} my card is lost")
+    wrote(claim, "2026-03-01", POD, 1, chat(f"{beginning} why so dear", "so"))
+    found, trained = checked(collects())
+    assert len(trained) == 61
+    assert "correctionsInGold" not in found["measured"]["data"]
+
+
+def test_the_digest_covers_no_correction_that_is_left_out(claim, checked):
+    result = claim / "out" / "ns" / "job" / "job-1" / "preflight.json"
+    plain, _ = checked(collects(), "0")
+    result.unlink()
+    wrote(claim, "2026-03-01", POD, 2, chat("gold question 2", "so"), chat("train question 3", "answer 3"))
+    found, trained = checked(collects(), "1")
+    assert trained == []
+    assert found["resolved"]["train"] == plain["resolved"]["train"]
+
+
+def test_what_is_left_out_takes_no_others_place(claim, checked):
+    wrote(claim, "2026-03-01", POD, 1, chat("where?", "there"))
+    wrote(claim, "2026-03-02", POD, 6, *(chat(f"gold question {n}", "so") for n in range(5)))
+    found, trained = checked(collects(most=1))
+    assert [row["prompt"] for row in trained[12:]] == ["where?"]
+    assert found["measured"]["data"]["correctionsInGold"] == 5
+
+
+def test_a_gold_question_is_not_held_out_as_fresh_gold_either(claim, checked):
+    write_rows(claim / "train.jsonl", [{**row, "at": f"2026-02-{n + 1:02}"} for n, row in enumerate(rows(12))])
+    wrote(claim, "2026-03-01", POD, 2, chat("gold question 2", "so"), chat("where?", "there"))
+    dataset = {**document()["spec"]["dataset"], "timeField": "at", "holdOut": {"fraction": 1.0, "newest": "1d"}}
+    found, _ = checked(collects(dataset=dataset))
+    assert found["resolved"]["prepared"]["fresh"]["examples"] == 1
+    assert found["measured"]["data"]["heldOut"] == 1
 
 
 def test_personal_data_in_a_correction_is_found_and_replaced(claim, checked):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import tracemalloc
 
+import numpy as np
 import pytest
 from tests.unit.trainer.measured import OFF, classes, of
 
 from retune_stores.errors import InputError
+from retune_trainer.measuring import leakage, shingles
 
 GATES = {"data": OFF, "privacy": OFF}
 TEXTS = [
@@ -90,6 +92,18 @@ def test_hundreds_of_alike_rows_on_both_sides_are_found_with_bounded_memory(tmp_
     train = classes(*((f"{OTHER} {TEXTS[0]} {n}", "a") for n in range(40)))
     gold = classes(*((f"{OTHER} {TEXTS[0]} {n}", "a") for n in range(600, 900)))
     assert leakage_of(tmp_path, train, gold)[0]["near"] == 300
+
+
+def test_a_row_is_near_gold_by_itself_as_among_all_others():
+    none = shingles.common([])
+    train = shingles.signatures([f"{TEXTS[n % 3]} {'or not ' * (n % 5)}{n}" for n in range(60)], none)
+    gold = shingles.signatures([f"{TEXTS[n % 2]} {n}" for n in range(100, 400)], none)
+    found = leakage.Near(gold).beside(train)
+    for row in range(60):
+        alone = leakage.Near(gold)
+        alone.look(train[[row]], np.array([row]))
+        assert found[row] == (alone.rows >= 0).any()
+    assert 0 < found.sum() < 40
 
 
 def test_gold_of_long_documents_takes_memory_for_some_of_them_at_a_time(tmp_path):

@@ -1,7 +1,7 @@
 """Gold examples that are in the training set. What leaks is the question: the answer is what is being tested.
 
 For plain texts, the question is the whole text. Gold is indexed, training rows stream by: memory is some 300 bytes a
-gold example and nothing for a training row.
+gold example and nothing for a training row. Reads the gold set and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,12 +9,27 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from retune_trainer.data import Table
 from retune_trainer.measuring.duplicates import CHUNK, NEAR, SHOWN, Indices
-from retune_trainer.measuring.shingles import BANDS, Signatures, similarity
+from retune_trainer.measuring.scan import BATCH, BATCH_CHARACTERS, compared
+from retune_trainer.measuring.shingles import BANDS, Signatures, signatures, similarity
 from retune_trainer.measuring.text import Keys
 
 # Pairs of one band that are compared at once.
 MOST = 1 << 20
+
+
+def signed(table: Table, template: Keys) -> Signatures:
+    """The signatures of a set's questions, empty rows left out."""
+    found, batch, characters = [], list[str](), 0
+    for record in table.records:
+        if record.example is not None:
+            batch.append(compared(record.example)[0])
+            characters += len(batch[-1])
+            if len(batch) >= BATCH or characters > BATCH_CHARACTERS:
+                found.append(signatures(batch, template))
+                batch, characters = [], 0
+    return np.concatenate([*found, signatures(batch, template)])
 
 
 def exact(gold: Keys, train: Keys) -> Indices:
@@ -52,11 +67,27 @@ class Near:
                 self.rows[part[:, 0]] = rows[part[:, 1]]
                 self.alike[part[:, 0]] = alike
 
+    def beside(self, train: Signatures) -> npt.NDArray[np.bool_]:
+        """Which of some rows `look` would find near a gold example: every row by itself, none stands for others."""
+        found = np.zeros(len(train), bool)
+        for band in range(BANDS):
+            left, counts = self._equal(band, train[:, band])
+            for row in np.flatnonzero((counts > 0) & ~found):
+                gold = self._orders[band][left[row] : left[row] + counts[row]]
+                for start in range(0, len(gold), CHUNK):
+                    alike = similarity(self._gold[gold[start : start + CHUNK]], train[row : row + 1])
+                    found[row] |= bool((alike >= NEAR).any())
+        return found
+
+    def _equal(self, band: int, keys: Keys) -> tuple[Indices, Indices]:
+        """For each key, where in the band's order the gold examples begin that have it, and how many they are."""
+        left = np.searchsorted(self._bands[band], keys, "left")
+        return left, np.searchsorted(self._bands[band], keys, "right") - left
+
     def _candidates(self, band: int, keys: Keys) -> Indices:
         """Pairs (gold example, place in the batch) of equal bands."""
         places = np.arange(len(keys))
-        left = np.searchsorted(self._bands[band], keys, "left")
-        counts = np.searchsorted(self._bands[band], keys, "right") - left
+        left, counts = self._equal(band, keys)
         if counts.sum() > MOST:
             # Thousands of rows of one kind on both sides: one training row stands for all that share a band.
             _, places = np.unique(keys, return_index=True)

@@ -21,10 +21,9 @@ from retune_trainer.measuring.corrections import Taken
 from retune_trainer.measuring.lengths import Lengths
 from retune_trainer.measuring.prepared import Prepared, Writer
 from retune_trainer.measuring.rows import Rows
-from retune_trainer.measuring.scan import BATCH, BATCH_CHARACTERS, Scanned, compared, scan_gold, scan_train
-from retune_trainer.measuring.shingles import Signatures, common, signatures
+from retune_trainer.measuring.scan import Scanned, scan_gold, scan_train
+from retune_trainer.measuring.shingles import common
 from retune_trainer.measuring.sketch import sketch
-from retune_trainer.measuring.text import Keys
 
 MAX_NOTE = 300
 
@@ -79,8 +78,10 @@ def measure(
     say("data sets read", train=len(learned), gold=len(judged), format=learned.format.value)
 
     rows = Rows(learned, judged, _held(config, learned))
-    template = common(learned.sample)
-    near_gold = leakage.Near(_signed(_gold(config, gold), template)) if gates.leakage.mode != "Off" else None
+    # Corrections near gold were left out by the template of the training set's own rows. By the same one none of the
+    # others is near: the gate `leakage` speaks of the training set, whatever people correct.
+    template = corrections.template if corrections else common(learned.sample)
+    near_gold = leakage.Near(leakage.signed(_gold(config, gold), template)) if gates.leakage.mode != "Off" else None
     wanted = reading.Wanted(
         rows.held,
         rows.signed,
@@ -99,12 +100,12 @@ def measure(
     result.details["empty"] = learned.empty_lines
     if lengths is not None:
         numbers, details, note = findings.of_data(config, rows, read, lengths)
-        result.measured["data"] = numbers | ({"corrections": len(corrections)} if corrections else {})
+        result.measured["data"] = numbers | (corrections.numbers() if corrections is not None else {})
         result.details |= details
-        if corrections is not None and corrections.unusable:
-            note = f"{corrections.unusable} corrections are no {learned.format.value} and were left out. {note}"
+        if corrections is not None:
+            note = f"{corrections.note(learned.format)} {note}".strip()
         if note:
-            result.notes["data"] = note.strip()[:MAX_NOTE]
+            result.notes["data"] = note[:MAX_NOTE]
     if near_gold is not None:
         result.measured["leakage"], result.details["leakage"] = findings.of_leakage(rows, near_gold)
     if gates.privacy.mode != "Off":
@@ -147,19 +148,6 @@ def _held(config: RunConfig, learned: Scanned) -> npt.NDArray[np.bool_]:
         message = f"all {len(learned)} examples would be held out; lower the fraction, or add older examples"
         raise InputError("DatasetEmpty", "spec.dataset.holdOut.fraction", message)
     return held
-
-
-def _signed(table: Table, template: Keys) -> Signatures:
-    """The signatures of a set's questions, empty rows left out."""
-    found, batch, characters = [], list[str](), 0
-    for record in table.records:
-        if record.example is not None:
-            batch.append(compared(record.example)[0])
-            characters += len(batch[-1])
-            if len(batch) >= BATCH or characters > BATCH_CHARACTERS:
-                found.append(signatures(batch, template))
-                batch, characters = [], 0
-    return np.concatenate([*found, signatures(batch, template)])
 
 
 def _read(

@@ -94,6 +94,17 @@ def scan_gold(table: Table) -> Scanned:
     return _Scan(table).read()
 
 
+def scan_own(table: Table) -> Scanned:
+    """Read a set for what it asks and answers, with a sample of it.
+
+    Raises:
+        InputError: a row is malformed, or all are empty.
+    """
+    scan = _Scan(table)
+    scan.sample = Sample()
+    return scan.read()
+
+
 def scan_train(config: RunConfig, table: Table, lengths: Lengths | None) -> Scanned:
     """Read a set that is trained on, with all that its gates are asked about.
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from retune_trainer.measuring.text import Keys, mixed, normal
+from retune_trainer.measuring.text import Keys, among, mixed, normal
 
 # Five characters: about a word. One letter mistyped in a question of sixty characters leaves the index above 0.8.
 PIECE = 5
@@ -72,8 +72,7 @@ def without(found: Keys, offsets: npt.NDArray[np.int64], left_out: Keys) -> tupl
     """Pieces less those of `left_out`, but for texts that would have none left: those stay whole."""
     if not len(left_out) or not len(found):
         return found, offsets
-    places = np.minimum(np.searchsorted(left_out, found), len(left_out) - 1)
-    kept = left_out[places] != found
+    kept = ~among(found, left_out)
     counts = np.add.reduceat(kept.astype(np.int64), offsets[:-1])
     sizes = np.diff(offsets)
     bare = counts == 0

@@ -40,6 +40,14 @@ def mixed(values: Keys) -> Keys:
     return result
 
 
+def among(keys: Keys, known: Keys) -> npt.NDArray[np.bool_]:
+    """Which of the keys are among those of `known`, which are sorted."""
+    if not len(known):
+        return np.zeros(len(keys), bool)
+    result: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+    return result
+
+
 def joined(asked: Keys, answer: Keys) -> Keys:
     """One key for question and answer together, in this order."""
     return mixed(mixed(asked) + answer)
