@@ -164,6 +164,12 @@ def test_what_is_off_when_absent_stays_absent(objects: Objects) -> None:
     assert not {"payback", "approvals"} & stored["gates"].keys()
 
 
+@pytest.mark.parametrize("window", ["7d", "6d24h", "168h", "10080m", "604800s", "1h30m", "0007d", "0s"])
+def test_a_reference_of_up_to_a_week_is_taken_however_it_is_written(objects: Objects, window: str) -> None:
+    written = merged(example("minimal"), {"spec": {"triggers": {"reference": {"window": window}}}})
+    assert objects.create(written, dry_run=True)["spec"]["triggers"]["reference"]["window"] == window
+
+
 def test_artifacts_may_be_left_to_the_operator(objects: Objects) -> None:
     objects.create(merged(example("minimal"), {"spec": {"artifacts": None}}), dry_run=True)
 
