@@ -19,6 +19,7 @@ from retune.api import (
     FineTuneRunStatus,
     RunPhase,
 )
+from retune_stores.privacy import KNOWN
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.cluster import eventually, read_and_write
 
@@ -162,6 +163,18 @@ def test_what_is_off_when_absent_stays_absent(objects: Objects) -> None:
     assert not off & stored.keys()
     assert not {"schedule", "newExamples", "drift"} & stored["triggers"].keys()
     assert not {"payback", "approvals"} & stored["gates"].keys()
+
+
+@pytest.mark.parametrize("window", ["7d", "6d24h", "168h", "10080m", "604800s", "1h30m", "0007d", "0s"])
+def test_a_reference_of_up_to_a_week_is_taken_however_it_is_written(objects: Objects, window: str) -> None:
+    written = merged(example("minimal"), {"spec": {"triggers": {"reference": {"window": window}}}})
+    assert objects.create(written, dry_run=True)["spec"]["triggers"]["reference"]["window"] == window
+
+
+def test_every_kind_of_personal_data_that_can_be_found_may_be_named(objects: Objects) -> None:
+    objects.create(
+        merged(example("minimal"), {"spec": {"gates": {"privacy": {"entities": list(KNOWN)}}}}), dry_run=True
+    )
 
 
 def test_artifacts_may_be_left_to_the_operator(objects: Objects) -> None:

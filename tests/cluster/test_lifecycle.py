@@ -1,5 +1,7 @@
 """A run's life, from apply to its end, against a real API server and Job controller."""
 
+import json
+
 import pytest
 
 from tests.cluster.cluster import (
@@ -370,3 +372,18 @@ def test_history_keeps_as_many_runs_as_asked_for(cluster: Cluster, kubelet: Kube
         cluster.phase(run, "Failed")
         kubelet.ended(cluster.pod(run, "report-1"), 0, REPORTED)
     eventually(lambda: [r["spec"]["number"] for r in cluster.runs("history")] == [3])
+
+
+def test_new_examples_are_counted_by_a_pod_that_was_made_with_all_that_it_is_told(
+    cluster: Cluster, kubelet: Kubelet
+) -> None:
+    cluster.apply_job("grows", spec(triggers={"newExamples": {"count": 5}}))
+    selector = "retune.dev/job=grows,retune.dev/stage=watch"
+    (pod,) = eventually(lambda: cluster.core.list_namespaced_pod(cluster.namespace, label_selector=selector).items)
+    (volume,) = (v for v in pod.spec.volumes if v.name == "config")
+    assert volume.downward_api.items[0].path == "run.json"
+    told = json.loads(pod.metadata.annotations["retune.dev/run-json"])
+    assert (told["run"]["job"], told["watch"]) == ("grows", {"count": True, "probe": None})
+    said = {"outcome": "Succeeded", "error": None, "watch": {"examples": {"train": 700, "corrections": 0}}}
+    kubelet.ended(pod.metadata.name, 0, said)
+    assert eventually(lambda: cluster.job("grows")["status"]["examples"])["counted"] == 700

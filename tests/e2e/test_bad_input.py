@@ -28,11 +28,6 @@ def data(name: str, gold: str = GOLD) -> Raw:
 # name: (what is changed, reason, words that the message must hold)
 CASES: dict[str, tuple[Raw, str, tuple[str, ...]]] = {
     "qlora-on-cpu": ({"method": {"type": "QLoRA"}}, "MethodNeedsGpu", ("spec.method.type",)),
-    "unknown-entity": (
-        {"gates": {"privacy": {"entities": ["FAVOURITE_COLOUR"]}}},
-        "EntityNotKnown",
-        ("spec.gates.privacy.entities", "FAVOURITE_COLOUR", "EMAIL_ADDRESS"),
-    ),
     "model-missing": ({"baseModel": {"uri": "s3://models/nowhere"}}, "BaseModelNotFound", ("spec.baseModel.uri",)),
     "data-missing": ({"dataset": data("nowhere.jsonl")}, "DatasetNotFound", ("spec.dataset.train.uri", "nowhere")),
     "malformed": ({"dataset": data("malformed.jsonl")}, "DatasetMalformed", ("spec.dataset.train.uri", "line 7")),

@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   resources: [httproutes] # of jobs in mode Deployment; a cluster need not know them
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps] # runs' and watches' configurations, arms documents, evidence, drift
+  resources: [configmaps] # runs' configurations, arms documents, evidence, drift
   verbs: [get, list, create, patch]
 - apiGroups: [""]
   resources: [events]

@@ -145,9 +145,10 @@ class Served:
         plan = self.plan
         sticky = headers.get(plan.sticky_header) if plan.sticky_header else None
         place = self._splitter.place(sticky)
-        if self.fixed:
+        opts_out = bool(plan.opt_out_header and plan.opt_out_header in headers)
+        if self.fixed and not (opts_out and self._may_opt_out):
             return self._split(self.fixed[0], place, sticky, now)
-        if plan.opt_out_header and plan.opt_out_header in headers:
+        if opts_out:
             return self._routed(STABLE, place.bucket, counted=False)
         held = self.held()
         if plan.stage is Stage.PILOT and plan.pilot and headers.get(plan.pilot.header) in plan.pilot.values:
@@ -156,6 +157,15 @@ class Served:
             return self._routed(cohort, place.bucket, counted=self._pacing.admit(place.identity, now))
         arm = CANARY if not held and to_candidate(place.position, plan.share) else STABLE
         return self._split(arm, place, sticky, now)
+
+    @property
+    def _may_opt_out(self) -> bool:
+        """Whether a pod that is one arm may leave a request out: stable's, while there is nobody to be compared with.
+
+        The Gateway knows no opt-out. At the candidate nobody may hide from the stop-losses, and what stable's evidence
+        lacked, the candidate's would have.
+        """
+        return self.usual[0] == STABLE and self.plan.candidate is None
 
     def _split(self, arm: str, place: Place, sticky: str | None, now: float) -> Route:
         """What the weight, here or at the Gateway, has given to an arm."""

@@ -193,17 +193,13 @@ class Hands:
                 await self._client.delete("jobs", namespace, name, uid, foreground=True)
 
     async def _create_watch(self, facts: JobFacts, action: CreateWatch) -> None:
-        """The Job, and its ConfigMap, which its pod waits for; if we end in between, the Job's deadline does."""
-        namespace = facts.meta.namespace
         try:
             body = watch.job(facts, action)
         except Unresolvable as error:
             raise ApiError(422, "Unresolvable", str(error)) from error
-        created = await self._client.create("jobs", namespace, body)
+        created = await self._client.create("jobs", facts.meta.namespace, body)
         if created is not None:
             self._memory.watcher(created)
-            config = watch.config(facts, action, created["metadata"]["uid"])
-            await self._client.create("configmaps", namespace, config)
 
     async def _on_run(self, facts: RunFacts, action: Action) -> None:
         namespace = facts.meta.namespace

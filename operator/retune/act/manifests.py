@@ -120,7 +120,7 @@ def _pod(facts: RunFacts, action: CreateChild) -> Raw:
         stage=action.stage,
         attempt=action.attempt,
         image=spec.image,
-        config=facts.meta.name,
+        config={"configMap": {"name": facts.meta.name}},
         deadline=_deadline(action),
         resources=_resources(spec, action.stage),
         sources=_sources(spec, action.stage),
@@ -144,7 +144,7 @@ def trainer_pod(
     stage: Stage,
     attempt: int,
     image: str,
-    config: str,
+    config: Raw,
     deadline: int,
     resources: Raw,
     sources: Sequence[SourceOf],
@@ -159,7 +159,7 @@ def trainer_pod(
         stage: which command it runs.
         attempt: number of the try.
         image: the trainer's.
-        config: name of the ConfigMap with run.json.
+        config: what the volume with run.json is made of.
         deadline: seconds after which the kubelet stops it.
         resources: of the container.
         sources: what it opens; it gets their Secrets and volumes.
@@ -213,7 +213,7 @@ def trainer_pod(
             }
         ],
         "volumes": [
-            {"name": "config", "configMap": {"name": config}},
+            {"name": "config", **config},
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *volumes,

@@ -1,6 +1,7 @@
-"""Manifests of a watch pod: its Job, owned by the FineTuneJob, and its ConfigMap, owned by that Job. Pure builders.
+"""The manifest of a watch pod: its Job, owned by the FineTuneJob. A pure builder.
 
-What the pod is told and what it answers: design/0015.
+What the pod is told and what it answers: design/0015. It is told in an annotation of its own, so that one write makes
+all of it: an operator that ends between two would leave a pod that waits for its configuration until its deadline.
 """
 
 import json
@@ -15,6 +16,8 @@ from retune.decide.watch import BOTH, COUNT, PROBE, WATCH_LABEL
 
 DEADLINE = 900  # s, waiting for a node included
 CPU, MEMORY, MEMORY_LIMIT = "100m", "256Mi", "1Gi"
+CONFIG = "retune.dev/run-json"  # annotation of the pod
+_ITEM = {"path": "run.json", "fieldRef": {"fieldPath": f"metadata.annotations['{CONFIG}']"}}
 
 
 def job(facts: JobFacts, action: CreateWatch) -> Raw:
@@ -55,13 +58,13 @@ def job(facts: JobFacts, action: CreateWatch) -> Raw:
                 ]
             },
             "template": {
-                "metadata": {"labels": dict(labels)},
+                "metadata": {"labels": dict(labels), "annotations": {CONFIG: _config(facts, action)}},
                 "spec": trainer_pod(
                     spec.training,
                     stage=Stage.WATCH,
                     attempt=action.attempt,
                     image=spec.training.image or facts.policy.trainer_image,
-                    config=action.name,
+                    config={"downwardAPI": {"items": [_ITEM]}},
                     deadline=DEADLINE,
                     resources=fixed(CPU, MEMORY, MEMORY_LIMIT),
                     sources=_sources(spec, artifacts, action),
@@ -73,12 +76,8 @@ def job(facts: JobFacts, action: CreateWatch) -> Raw:
     }
 
 
-def config(facts: JobFacts, action: CreateWatch, job_uid: str) -> Raw:
-    """The immutable ConfigMap with run.json; it goes with its Job, whose uid is `job_uid`.
-
-    Raises:
-        Unresolvable: no place for artifacts is known.
-    """
+def _config(facts: JobFacts, action: CreateWatch) -> str:
+    """What its run.json holds."""
     content = {
         "run": {
             "namespace": facts.meta.namespace,
@@ -90,20 +89,7 @@ def config(facts: JobFacts, action: CreateWatch, job_uid: str) -> Raw:
         "spec": _told(facts),
         "watch": {"count": action.count, "probe": _probe(facts, action) if action.probe else None},
     }
-    # No finalizer of the Job is ours to set, so it is not said to wait for this.
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": action.name, "uid": job_uid, "controller": True}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": action.name,
-            "namespace": facts.meta.namespace,
-            "labels": _labels(facts, action),
-            "ownerReferences": [owner],
-        },
-        "immutable": True,
-        "data": {"run.json": json.dumps(content, sort_keys=True)},
-    }
+    return json.dumps(content, sort_keys=True)
 
 
 def _spec(facts: JobFacts) -> FineTuneJobSpec:

@@ -26,17 +26,19 @@ CATEGORY = "retune"
 class Rule:
     """One CEL validation: what must hold (over `self`), and what to write instead when it does not.
 
-    `field` is the field at fault below the place where the rule stands, such as `.httpRoute`.
+    `field` is the field at fault below the place where the rule stands, such as `.httpRoute`. `told` is the message as
+    CEL that can quote the value; `message` stands where it cannot be worked out.
     """
 
     rule: str
     message: str
     field: str = ""
+    told: str = ""
 
     def to_schema(self) -> dict[str, str]:
         """Shape it as an entry of `x-kubernetes-validations`."""
-        entry = {"rule": self.rule, "message": self.message}
-        return entry | {"fieldPath": self.field} if self.field else entry
+        entry = {"rule": self.rule, "message": self.message, "messageExpression": self.told, "fieldPath": self.field}
+        return {key: text for key, text in entry.items() if text}
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: a type's annotations are hashed, mappings cannot be

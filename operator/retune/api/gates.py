@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from retune.api.base import UNIQUE, Model, Rule, checked, keyed
-from retune.api.quantity import FieldName, Fraction, Label, Money, shaped
+from retune.api.quantity import FieldName, Fraction, Label, Money
 from retune.api.source import HttpUrl, SecretRef
 
 
@@ -81,6 +81,15 @@ class LeakageGate(Gate):
     )
 
 
+_ENTITIES = (
+    *("AU_TFN", "CREDIT_CARD", "CRYPTO", "DATE_TIME", "DE_TAX_ID", "EMAIL_ADDRESS", "ES_NIE", "ES_NIF"),
+    *("FI_PERSONAL_IDENTITY_CODE", "IBAN_CODE", "IN_AADHAAR", "IN_PAN", "IP_ADDRESS", "IT_FISCAL_CODE", "MAC_ADDRESS"),
+    *("MEDICAL_LICENSE", "PERSON", "PHONE_NUMBER", "PL_PESEL", "SE_PERSONNUMMER", "SG_NRIC_FIN", "UK_NHS", "UK_NINO"),
+    *("URL", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "US_ITIN", "US_PASSPORT", "US_SSN"),
+)
+"""Kinds of personal data that the gate and the taps can find, as `retune_stores.privacy.KNOWN`."""
+
+
 class PrivacyGate(Gate):
     """Is there personal data in the training set."""
 
@@ -90,7 +99,15 @@ class PrivacyGate(Gate):
             Annotated[
                 str,
                 Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64),
-                checked(shaped(r"^[A-Z][A-Z0-9_]*$", "write the entity in capitals, such as EMAIL_ADDRESS")),
+                # A name that nobody knows would end runs, and keep taps from writing any correction.
+                checked(
+                    Rule(
+                        f"self in {list(_ENTITIES)}",
+                        f"gates.privacy.entities has a kind that cannot be found; use any of {', '.join(_ENTITIES)}",
+                        told="'gates.privacy.entities has ' + self + ', which cannot be found; use any of "
+                        f"{', '.join(_ENTITIES)}'",
+                    )
+                ),
             ],
             ...,
         ],

@@ -89,7 +89,20 @@ class DriftTrigger(Model):
 class DriftReference(Model):
     """Production prompts that drift is measured against."""
 
-    window: Duration = Field("7d", description="How far back from promotion the reference reaches.")
+    RULES: ClassVar = (
+        Rule(
+            # CEL's own duration() knows no days; a number of eight digits is too long in every unit.
+            "!self.window.matches('[0-9]{8}') && self.window.findAll('[0-9]+[dhms]').map(part, "
+            "int(part.substring(0, size(part) - 1)) * "
+            "{'d': 86400, 'h': 3600, 'm': 60, 's': 1}[part.substring(size(part) - 1)]).sum() <= 604800",
+            "triggers.reference.window is longer than a week, the most that is kept of prompts; write 7d or less",
+            ".window",
+            "'triggers.reference.window is ' + self.window + ', longer than a week, the most that is kept of prompts; "
+            "write 7d or less'",
+        ),
+    )
+
+    window: Duration = Field("7d", description="How far back from promotion the reference reaches; a week at most.")
     min_samples: int = Field(500, ge=1, le=1_000_000_000, description="Fewest prompts that make a reference.")
 
 

@@ -82,7 +82,7 @@ def _has_quality_drop(draft: JobDraft) -> bool:
 def _can_be_asked(draft: JobDraft) -> bool:
     """Stable answers everywhere, and no question would be given to a candidate, nor count in a rollout's evidence.
 
-    Without an opt-out header, as in mode Deployment, it would be counted as a user's: it waits for the rollout's end.
+    Without an opt-out header, as in a rollout of mode Deployment, it would count as a user's: it waits for its end.
     """
     ready = find(draft.status.conditions, "Ready")
     if ready is None or ready.status != "True":

@@ -1,11 +1,12 @@
 """What is remembered of drift is kept without holding anything up; watch pods are created once, with what they need."""
 
-import json
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit import make
+from tests.unit.act.test_watch_job import run_json
 from tests.unit.serves import META, NS, Server
 
 from retune.act import deploy
@@ -45,6 +46,20 @@ class Refusing(Server):
 
     async def delete(self, resource: str, namespace: str, name: str, uid: str, *, foreground: bool = False) -> None:
         self.log.append(("delete", f"{resource}/{name}{' in the foreground' if foreground else ''}"))
+
+
+class Ending(Server):
+    """Takes so many writes; then the operator is gone."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    async def create(self, resource: str, namespace: str, body: Raw) -> Raw | None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise NotLeader
+        return await super().create(resource, namespace, body)
 
 
 def facts() -> JobFacts:
@@ -112,12 +127,23 @@ async def test_a_process_that_has_lost_the_lease_writes_on_nothing() -> None:
 async def test_a_watch_pods_job_is_created_with_its_configuration_and_seen_at_once() -> None:
     server = Server()
     caches = await carried_out(server, WATCH)
-    created = server.objects["jobs", WATCH.name]
-    config = server.objects["configmaps", WATCH.name]
-    assert config["metadata"]["ownerReferences"][0]["uid"] == created["metadata"]["uid"]
-    assert json.loads(config["data"]["run.json"])["watch"] == {"count": True, "probe": None}
+    assert run_json(server.objects["jobs", WATCH.name])["watch"] == {"count": True, "probe": None}
     (watcher,) = caches.watchers.of(META.place)
     assert (watcher.child.attempt, watcher.count, watcher.probe) == (2, True, False)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2])
+async def test_whenever_the_operator_ends_no_watch_pod_is_left_that_waits_for_what_nobody_will_write(
+    writes: int,
+) -> None:
+    server = Ending(writes)
+    with contextlib.suppress(NotLeader):
+        await carried_out(server, WATCH)
+    for (resource, _), job in list(server.objects.items()):
+        if resource == "jobs":
+            volumes = job["spec"]["template"]["spec"]["volumes"]
+            wanted = {("configmaps", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
+            assert wanted <= server.objects.keys()
 
 
 async def test_a_second_operator_creates_it_no_second_time() -> None:

@@ -1,6 +1,7 @@
 """The CRDs: complete, bounded, structural, and equal to their copies."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from retune.api import FineTuneJobSpec, FineTuneRunSpec, crds
+from retune_stores.privacy import KNOWN
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CRDS = {"FineTuneJob": crds.finetunejobs(), "FineTuneRun": crds.finetuneruns()}
@@ -54,6 +56,13 @@ def test_every_node_is_what_kubernetes_knows() -> None:
     for path, node in EVERYWHERE:
         assert node.keys() <= STRUCTURAL, path
         assert "type" in node or any(node.get(mark) for mark in UNTYPED), path
+
+
+def test_the_kinds_of_personal_data_that_may_be_named_are_those_that_can_be_found() -> None:
+    privacy = root("FineTuneJob")["properties"]["spec"]["properties"]["gates"]["properties"]["privacy"]
+    (rule,) = privacy["properties"]["entities"]["items"]["x-kubernetes-validations"]
+    assert tuple(re.findall(r"'(\w+)'", rule["rule"])) == KNOWN
+    assert all(kind in rule["messageExpression"] for kind in KNOWN)
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -7,10 +7,10 @@ import pytest
 from tests.unit import make
 from tests.unit.decide.rollout_world import MODEL, OLD, STABLE, Counter, RolloutWorld, Tap
 
-from retune.api import FineTuneJobStatus, Method, PinnedBaseModel, StableModel
+from retune.api import DriftBuiltin, FineTuneJobStatus, Method, PinnedBaseModel, StableModel
 from retune.decide.actions import ApplyRoute, ApplyServing, CreateRun, RemoveCanary
 from retune.decide.arms import ArmKind, Split
-from retune.decide.facts import JobFacts
+from retune.decide.facts import JobFacts, RunFacts
 from retune.decide.job import decide_job
 from retune.decide.readings import ArmState, RouteSeen, Serving, ServingPod, TapReading
 
@@ -61,6 +61,7 @@ class World(RolloutWorld):
         self.routes: list[int] = []
         self.order: list[str] = []
         self.waits: dict[str, tuple[str, str]] = {}
+        self.signals: frozenset[DriftBuiltin] = frozenset()
 
     @property
     def canary_met(self) -> bool:
@@ -81,6 +82,9 @@ class World(RolloutWorld):
     def serving(self) -> Serving:
         route = replace(self.route, refused=self.refused) if self.route is not None else None
         return replace(super().serving(), canary=self.canary, route=route, deployed=self.deployed)
+
+    def facts(self) -> RunFacts:
+        return replace(super().facts(), signals=self.signals)
 
     def job_facts(self) -> JobFacts:
         status = self.job.model_copy(update={"stable": WHOLE})
@@ -157,6 +161,17 @@ def test_a_bad_model_loses_all_users_in_the_step_that_sees_the_harm(world: World
     assert world.routes[-1] == 0
     assert world.order.index("ApplyRoute") < world.order.index("WriteArms"), "the route takes the users away"
     assert [t.serves for t in world.taps.values() if not t.canary] == [OLD]  # type: ignore[attr-defined]
+
+
+def test_the_header_of_probes_holds_at_rest_alone_as_the_gateway_does_not_follow_it(world: World) -> None:
+    world.signals = frozenset({DriftBuiltin.QUALITY_DROP})
+    world.until("Canary", step=0)
+    assert world.arms is not None
+    assert world.arms.models["triage"].opt_out_header is None
+    world.bad_canary = 0.5
+    world.pass_time(120, 400)
+    assert world.phase == "RolledBack"
+    assert world.arms.models["triage"].opt_out_header == "x-retune-stable"
 
 
 def test_the_candidates_pods_go_when_the_run_is_over(world: World) -> None:

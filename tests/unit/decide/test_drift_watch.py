@@ -337,10 +337,10 @@ def test_probes_can_be_told_from_users_although_the_job_names_no_header(
     assert told(based(*drift, serving=serving)).opt_out_header == header
 
 
-def test_in_mode_deployment_taps_tell_of_drift_too_and_know_no_header_that_they_could_not_follow() -> None:
+def test_in_mode_deployment_taps_tell_of_drift_too_and_know_probes_at_rest() -> None:
     serving = {**SEPARATE, "corrections": {"collect": True}}
     split = told(based(MIX, RATE, DROP, serving=serving, method={"type": "Full"}))
-    assert (split.stable.kind, split.features, split.opt_out_header) == (ArmKind.MODEL, True, None)
+    assert (split.stable.kind, split.features, split.opt_out_header) == (ArmKind.MODEL, True, "x-retune-stable")
     assert {OVERRIDES, RATED} <= {edge.name for edge in split.edges}
     assert split.corrections is not None
 

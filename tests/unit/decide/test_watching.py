@@ -160,7 +160,7 @@ def test_no_candidate_is_ever_asked_a_probes_questions() -> None:
     assert created(draft(triggers=DROP, serving={})) == [(False, True, 1)]
 
 
-def test_in_mode_deployment_stable_is_asked_between_rollouts_as_nothing_tells_questions_from_users() -> None:
+def test_in_mode_deployment_stable_is_asked_between_rollouts_as_nothing_tells_questions_from_users_in_one() -> None:
     separate = {"mode": "Deployment", "httpRoute": {"parentRefs": [{"name": "gate"}]}}
     served: dict[str, Any] = {"triggers": DROP, "serving": separate, "method": {"type": "Full"}}
     assert created(draft(**served)) == [(False, True, 1)]

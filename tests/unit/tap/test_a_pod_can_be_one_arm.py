@@ -116,3 +116,50 @@ async def test_what_people_say_of_a_candidates_answers_is_counted_under_its_arm_
     canary.later(61)
     assert await canary.counts("drift:overrides") == {"canary": (1, 1)}
     assert (await canary.state("?windows=0"))["windows"] == {}, "windows are stable's"
+
+
+REST = {"stable": whole(STABLE), "candidate": None, "stage": "Idle", "stratum": "-", "weight": 0}
+OPTED_OUT = {"x-retune-stable": "1"}
+
+
+async def asked(tap: Running) -> int:
+    """How many requests count as users' for drift."""
+    async with tap.http.get(f"{tap.cluster}/v1/features?model=triage") as reply:
+        return (await reply.json())["seen"]
+
+
+async def test_gold_questions_asked_of_stable_at_rest_are_no_users_requests(tmp_path):
+    async with Running(tmp_path, arm="stable", serves=STABLE, digest=DIGEST) as tap:
+        tap.upstream.adapters[STABLE] = ""
+        await tap.serve(**REST, features=True)
+        assert (await tap.ask("ann", headers=OPTED_OUT)).headers["x-retune-arm"] == "stable"
+        assert (await tap.ask(headers=OPTED_OUT)).status == 200
+        assert (await asked(tap), await tap.counts()) == (0, {})
+        await tap.ask("ann")
+        assert (await asked(tap), await tap.counts()) == (1, {"stable": (0, 1)})
+        assert (await tap.state())["routed"] == {"-": {"stable": 1, "canary": 0}}
+
+
+async def test_where_the_document_names_no_header_every_request_is_a_users(tmp_path):
+    async with Running(tmp_path, arm="stable", serves=STABLE, digest=DIGEST) as tap:
+        tap.upstream.adapters[STABLE] = ""
+        await tap.serve(**REST, features=True, optOutHeader=None)
+        await tap.ask("ann", headers=OPTED_OUT)
+        assert (await asked(tap), await tap.counts()) == (1, {"stable": (0, 1)})
+
+
+async def test_nobody_hides_from_the_stop_losses_by_a_header_that_the_gateway_does_not_follow(canary):
+    canary.upstream.behaviours[CANDIDATE] = Behaviour(status=500)
+    for generation, changes in enumerate(({}, REST), 2):  # to its end the candidate's pods may be asked
+        await canary.serve(generation, **{"stable": whole(STABLE), "candidate": whole(CANDIDATE), **changes})
+        await canary.ask("ann", headers=OPTED_OUT)
+        assert await canary.counts() == {"canary": (generation - 1, generation - 1)}
+
+
+async def test_in_a_rollout_both_arms_count_whom_the_gateway_sent_them_lest_one_of_them_looks_better(tmp_path):
+    async with Running(tmp_path, arm="stable", serves=STABLE, digest=DIGEST) as tap:
+        tap.upstream.adapters[STABLE] = ""
+        await tap.serve(stable=whole(STABLE), candidate=whole(CANDIDATE), weight=10)
+        await tap.ask("ann", headers=OPTED_OUT)
+        assert await tap.counts() == {"stable": (0, 1)}
+        assert (await tap.state())["routed"] == {"3:1": {"stable": 1, "canary": 0}}

@@ -135,10 +135,8 @@ class Scene:
     def opt_out_header(self) -> str | None:
         """Header that keeps a request from a candidate, and out of what is counted: probes need one.
 
-        None in mode Deployment: a tap there has one arm to give, and probes go past the Gateway to stable's Service.
+        In mode Deployment it holds at rest alone: in a rollout the Gateway splits, and does not follow it.
         """
-        if self.separate:
-            return None
         probed = DriftBuiltin.QUALITY_DROP in self.signals
         usual = OPT_OUT if probed and (self.serving.sticky_header or "").lower() != OPT_OUT else None
         return self.serving.opt_out_header or usual

@@ -60,7 +60,7 @@ def desired(course: Course) -> Arms:
             shadow=shadowing.percent if shadowing is not None else 0,
             pilot=Pilot(cohort.header, cohort.values) if cohort is not None else None,
             sticky_header=scene.serving.sticky_header,
-            opt_out_header=scene.opt_out_header,
+            opt_out_header=None if scene.separate else scene.opt_out_header,
             edges=course.edges,
             quota=quota(course),
             features=scene.features,

@@ -1,5 +1,8 @@
 """The calendar against a clerk who looks at the wall clock every minute."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -172,3 +175,11 @@ def test_a_calendar_that_comes_seldom_is_one(cron: str) -> None:
 def test_a_range_of_days_may_end_on_sunday() -> None:
     found = listed("0 22 * * FRI-SUN", "UTC", datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC))
     assert [moment.isoweekday() for moment in found] == [5, 6, 7]
+
+
+def test_time_zones_are_known_on_a_machine_that_has_none_of_its_own() -> None:
+    zones = [zone for zone, _ in YEARS]
+    code = f"from zoneinfo import ZoneInfo; [ZoneInfo(zone) for zone in {zones}]"
+    environment = {**os.environ, "PYTHONTZPATH": ""}  # only what comes with the operator's own packages
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
