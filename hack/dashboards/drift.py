@@ -103,14 +103,14 @@ def _recovered() -> tuple[Panel, ...]:
 
     return (
         number(
-            "Interventions in it",
+            "Interventions, last recovery",
             "How often did people step in, in the last recovery? 0: the loop has closed by itself.",
             f"max(retune_recovery_interventions{{{OF_JOB}}})",
             steps=((None, "green"), (1.0, "orange")),
             width=4,
         ),
         bars(
-            "Answer complete, p95, before and after it",
+            "Answer complete, p95, before and after the last recovery",
             "Do users wait longer for the model that answered the drift? Of the slowest pod.",
             Query(figure("p95_seconds", "when"), "{{when}}"),
             "s",
@@ -118,7 +118,7 @@ def _recovered() -> tuple[Panel, ...]:
             height=4,
         ),
         bars(
-            "Serving for 1,000 answers, before and after it",
+            "Serving cost per 1,000 answers, before and after the last recovery",
             "What does serving cost, by the price of the pods? In the job's currency.",
             Query(figure("cost_per_1k", "when, currency"), "{{when}} ({{currency}})"),
             MONEY,
