@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard
 from hack.dashboards.boards import OF_JOB, OF_MODEL, board, of_one_job
-from hack.dashboards.panels import ARMS, GREY, MONEY, Column, Panel, Query, lines, number, rows, states, word
+from hack.dashboards.panels import ARMS, GREY, MONEY, Column, Panel, Query, bars, lines, number, rows, states, word
 
 STATES = {"Ok": "green", "Breached": "orange", "Firing": "red", "Unknown": GREY}
 
@@ -11,7 +11,7 @@ def drift() -> dashboard.Dashboard:
     """The dashboard."""
     about = "One job's drift: what each trigger sees, what follows from it, and whether the new model is better."
     made = of_one_job(board("drift", "Retune / Drift", about, "24h"))
-    for panel in (*_now(), *_triggers(), *_after()):
+    for panel in (*_now(), *_triggers(), *_recovered(), *_after()):
         made.with_panel(panel)
     return made
 
@@ -94,6 +94,37 @@ def _triggers() -> tuple[Panel, ...]:
             least=None,
         ),
         rows("Triggers", "What does each trigger see now, over how many samples?", columns, {"trigger": "Trigger"}),
+    )
+
+
+def _recovered() -> tuple[Panel, ...]:
+    def figure(name: str, by: str) -> str:
+        return f"max by ({by}) (retune_recovery_{name}{{{OF_JOB}}})"
+
+    return (
+        number(
+            "Interventions, last recovery",
+            "How often did people step in, in the last recovery? 0: the loop has closed by itself.",
+            f"max(retune_recovery_interventions{{{OF_JOB}}})",
+            steps=((None, "green"), (1.0, "orange")),
+            width=4,
+        ),
+        bars(
+            "Answer complete, p95, before and after the last recovery",
+            "Do users wait longer for the model that answered the drift? Of the slowest pod.",
+            Query(figure("p95_seconds", "when"), "{{when}}"),
+            "s",
+            width=10,
+            height=4,
+        ),
+        bars(
+            "Serving cost per 1,000 answers, before and after the last recovery",
+            "What does serving cost, by the price of the pods? In the job's currency.",
+            Query(figure("cost_per_1k", "when, currency"), "{{when}} ({{currency}})"),
+            MONEY,
+            width=10,
+            height=4,
+        ),
     )
 
 

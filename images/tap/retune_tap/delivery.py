@@ -68,8 +68,8 @@ class Delivery:
             self._metrics.tokens.inc(tokens or 0)
         if self._ticket:
             self._ticket.answered(now, tokens, text)
-            if self._label == STABLE:
-                self._served.responses.append(now - started)
+            served = self._served
+            (served.responses if self._label == STABLE else served.candidates_responses).append(now - started)
         if self._copied:
             self._tap.shadow.copy(self._served, self._copied, asked, text)
 

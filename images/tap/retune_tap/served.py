@@ -79,6 +79,7 @@ class Served:
         self.sample = Sample(wall())
         self.first_tokens: deque[float] = deque(maxlen=_SAMPLES)
         self.responses: deque[float] = deque(maxlen=_SAMPLES)
+        self.candidates_responses: deque[float] = deque(maxlen=_SAMPLES)  # of this rollout's
         self._pacing = Pacing()
         self._ready, self._clock, self._wall = ready, clock, wall
         self._deadlines, self._chance = deadlines, chance
@@ -88,6 +89,8 @@ class Served:
 
     def follow(self, plan: Model) -> None:
         """A document came into force."""
+        if plan.salt != self.plan.salt:
+            self.candidates_responses.clear()
         self.plan = plan
         self._splitter = Splitter(plan.salt, self._chance)
         self._schemas: dict[str, Schema] = {}

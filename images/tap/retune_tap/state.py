@@ -41,7 +41,11 @@ def _model(tap: Tap, served: Served, since: float | None) -> dict[str, Any]:
         "heaviest": served.heaviest.share(tap.clock()),
         "quota": {"requests": served.exposure.requests, "bad": served.exposure.bad},
         "shadow": asdict(served.shadows),
-        "latency": {"firstToken": _quantiles(served.first_tokens), "response": _quantiles(served.responses)},
+        "latency": {
+            "firstToken": _quantiles(served.first_tokens),
+            "response": _quantiles(served.responses),
+            "candidate": _quantiles(served.candidates_responses),
+        },
         "windows": {} if since is None else served.counters.windows(since, tap.wall()),
     }
 
@@ -56,10 +60,10 @@ def _arm(tap: Tap, arm: Arm) -> dict[str, Any]:
     }
 
 
-def _quantiles(samples: Iterable[float]) -> dict[str, float | None]:
+def _quantiles(samples: Iterable[float]) -> dict[str, float | int | None]:
     ordered = sorted(samples)
 
     def quantile(fraction: float) -> float | None:
         return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else None
 
-    return {"p50": quantile(0.5), "p95": quantile(0.95)}
+    return {"n": len(ordered), "p50": quantile(0.5), "p95": quantile(0.95)}

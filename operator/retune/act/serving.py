@@ -23,6 +23,7 @@ from retune.decide.naming import (
     canary_name,
     taps_name,
 )
+from retune.decide.settle import TAP_CPU
 
 USERS_PORT = 8000
 CLUSTER_PORT = 9090
@@ -32,7 +33,7 @@ LINGER = 5  # s between a pod's end being decided and its tap hearing of it
 MODELS = "/models"
 ARMS = "/etc/retune/arms"
 TMP = "/tmp"  # noqa: S108 - a volume of its own
-SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+SMALL = {"requests": {"cpu": TAP_CPU, "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,

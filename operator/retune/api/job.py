@@ -17,7 +17,7 @@ from retune.api.method import Method
 from retune.api.phases import JobPhase, RunPhase
 from retune.api.quantity import Currency, Digest, Label, Line, Money, ObjectName, Text, Time, Uri
 from retune.api.rollout import Rollout
-from retune.api.run import Approval
+from retune.api.run import Approval, ServingFigures
 from retune.api.serving import Serving
 from retune.api.source import Source, Store
 from retune.api.tracking import Tracking
@@ -229,6 +229,9 @@ class Recovery(StatusModel):
     promoted_at: Time = Field(description="When the run was promoted.")
     seconds: int = Field(ge=0, description="Time from one to the other.")
     cost: Money = Field("0", description="What the runs in that time have cost.")
+    interventions: int = Field(0, ge=0, description="Acts of people in that time, as docs/monitoring.md counts them.")
+    before: ServingFigures | None = Field(None, description="What answers took and cost before the run's rollout.")
+    after: ServingFigures | None = Field(None, description="What they took and cost when the run was promoted.")
 
 
 class LatestRun(StatusModel):

@@ -301,6 +301,17 @@ class RolloutIntent(StrEnum):
     CANCEL = "Cancel"
 
 
+class ServingFigures(StatusModel):
+    """What answers took and cost at one moment; absent: too few were counted, or nothing is known of it."""
+
+    p95_seconds: float | None = Field(
+        None, ge=0, description="Time within which 95 of 100 answers were complete, at the slowest tap."
+    )
+    cost_per_1k: Money | None = Field(
+        None, alias="costPer1k", description="Price of the pods that serve, for a thousand answers."
+    )
+
+
 class RolloutStatus(StatusModel):
     """Where the rollout stands."""
 
@@ -324,6 +335,8 @@ class RolloutStatus(StatusModel):
     down_since: Time | None = Field(None, description="Since when no ready pod has the candidate.")
     interfered_at: Time | None = Field(None, description="When stable got slow beside the candidate.")
     paused_since: Time | None = Field(None, description="Since when a person keeps it from going on.")
+    before: ServingFigures | None = Field(None, description="Of stable, just before the candidate met its users.")
+    after: ServingFigures | None = Field(None, description="Of the candidate, when it was decided to promote it.")
     evidence_at: Time | None = Field(None, description="When the evidence was last written here.")
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=16), keyed("name")] = Field(
         (), description="What the stop-losses have counted."

@@ -54,7 +54,8 @@ class TapReading:
         routed: by stratum, requests given to (stable, canary).
         windows: by metric, completed 15 s windows of stable: (start, bad, total).
         quota_requests, quota_bad: used up by the candidate in this rollout.
-        p95: seconds, of stable's first token and whole response, where known.
+        p95: seconds, where known: of stable's "firstToken" and whole "response", and of the "candidate"'s response.
+        timed: by the same names, over how many answers; at most the last 1,024.
     """
 
     pod: str
@@ -74,6 +75,7 @@ class TapReading:
     quota_requests: int = 0
     quota_bad: int = 0
     p95: Mapping[str, float] = field(default_factory=dict)
+    timed: Mapping[str, int] = field(default_factory=dict)
     shadow: ShadowCount = ShadowCount()
 
     def skew(self, at: float) -> float:

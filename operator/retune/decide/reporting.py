@@ -1,6 +1,8 @@
 """After the end: one small pod writes the report. It changes nothing of the verdict, and two tries are enough."""
 
-from retune.api import Attempt, AttemptStage, TrackingStatus
+import json
+
+from retune.api import Attempt, AttemptStage, Recovery, RunPhase, TrackingStatus, TriggerKind
 from retune.decide.actions import CreateChild
 from retune.decide.attempts import MAX_ATTEMPTS
 from retune.decide.draft import RunDraft
@@ -10,6 +12,7 @@ from retune.decide.settle import REPORT_MEMORY_LIMIT, close, of
 
 TRIES = 2
 PATIENCE = 3600  # s after the run's end in which a report is begun; a node that is lost may hold its pods for longer
+RECKONING = 60  # s that the job is given to reckon up the recovery that the run was for
 LONGEST_URI = LONGEST_TEXT = 1024  # characters that the status can hold
 
 
@@ -21,9 +24,8 @@ def report(draft: RunDraft) -> None:
     late = (facts.now - (status.ended_at or facts.now)).total_seconds() > PATIENCE
     tries = [a for a in status.attempts if a.stage is AttemptStage.REPORT]
     if not tries:
-        # Without any pod that ever ran, neither would this one.
-        if any(a.started_at for a in status.attempts) and not late:
-            _start(draft, 1)
+        if not late:
+            _first(draft)
         return
     last = tries[-1]
     if last.ended_at:
@@ -44,6 +46,16 @@ def report(draft: RunDraft) -> None:
         draft.set(report_uri=uri, tracking=_tracked(ended.result.get("tracking")))
     elif last.number < TRIES and not late:
         _start(draft, last.number + 1)
+
+
+def _first(draft: RunDraft) -> None:
+    """Begin. Without any pod that ever ran, neither would this one."""
+    if not any(a.started_at for a in draft.status.attempts):
+        return
+    if _reckoning(draft):
+        draft.again_in(1)
+    else:
+        _start(draft, 1)
 
 
 def _tracked(said: object) -> TrackingStatus | None:
@@ -67,7 +79,23 @@ def _start(draft: RunDraft, number: int) -> None:
     _create(draft, attempt)
 
 
+def _reckoning(draft: RunDraft) -> bool:
+    """The job has yet to say what this recovery came to: the report is to tell it."""
+    trigger, status = draft.facts.spec.trigger, draft.status
+    owed = trigger.kind is TriggerKind.DRIFT and trigger.noticed_at is not None and status.phase is RunPhase.PROMOTED
+    waited = (draft.facts.now - (status.ended_at or draft.facts.now)).total_seconds()
+    return owed and _recovery(draft) is None and waited < RECKONING
+
+
+def _recovery(draft: RunDraft) -> Recovery | None:
+    known = draft.facts.job.recovery
+    return known if known is not None and known.run == draft.facts.meta.name else None
+
+
 def _create(draft: RunDraft, attempt: Attempt) -> None:
-    told = draft.status.model_dump_json(by_alias=True, exclude_none=True)
+    status, recovery = draft.status.model_dump(mode="json", by_alias=True, exclude_none=True), _recovery(draft)
+    if recovery is not None:
+        status["recovery"] = recovery.model_dump(mode="json", by_alias=True, exclude_none=True)
+    told = json.dumps(status, separators=(",", ":"), ensure_ascii=False)
     draft.actions.append(CreateChild(Stage.REPORT, attempt.number, status=told))
     draft.again_in(15)

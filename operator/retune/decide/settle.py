@@ -11,6 +11,7 @@ from retune.decide.outcome import COUNTED, Outcome
 
 # What the pods without a GPU are given (manifests use the same figures): they read, count and write.
 PREFLIGHT_CPU, PREFLIGHT_MEMORY, PREFLIGHT_MEMORY_LIMIT = "250m", "512Mi", "2Gi"
+TAP_CPU = "100m"  # what a pod that serves asks for beside its model server
 REPORT_CPU, REPORT_MEMORY, REPORT_MEMORY_LIMIT = "100m", "256Mi", "1Gi"
 _STAGES = {
     AttemptStage.PREFLIGHT: Stage.PREFLIGHT,

@@ -34,7 +34,16 @@ OF_JOB: dict[str, tuple[str, tuple[str, ...]]] = {
     "retune_new_examples": ("Examples, corrections among them, that no run has been trained on yet.", ()),
     "retune_new_examples_limit": ("New examples that start a run.", ()),
     "retune_recovery_seconds": ("From drift noticed to the promotion that answered it, in the last cycle.", ()),
-    "retune_recovery_cost": ("What the run of the last recovery has cost.", ("currency",)),
+    "retune_recovery_cost": ("What the runs of the last recovery have cost.", ("currency",)),
+    "retune_recovery_interventions": ("Acts of people in the last recovery, such as approvals.", ()),
+    "retune_recovery_p95_seconds": (
+        "Time for 95 of 100 answers at the slowest tap; when: before and after the last recovery.",
+        ("when",),
+    ),
+    "retune_recovery_cost_per_1k": (
+        "Price of the pods that serve for 1,000 answers; when: before and after the last recovery.",
+        ("when", "currency"),
+    ),
     "retune_recovery_promoted_timestamp_seconds": ("When the last recovery's model was promoted (Unix time).", ()),
     "retune_latest_run_info": ("1. The newest run: name, what fired it, where it stands.", ("run", "trigger", "phase")),
     "retune_latest_run_number": ("Number of the newest run: as many were started in the job's life.", ()),
@@ -162,6 +171,11 @@ def _recovery(status: Raw) -> Iterator[Sample]:
     currency = _word(last.get("currency") or (status.get("budget") or {}).get("currency"))
     yield from _maybe("retune_recovery_seconds", (), last.get("seconds"))
     yield from _maybe("retune_recovery_cost", (currency,), last.get("cost"))
+    yield from _maybe("retune_recovery_interventions", (), last.get("interventions"))
+    for when in ("before", "after"):
+        figures = last.get(when) or {}
+        yield from _maybe("retune_recovery_p95_seconds", (when,), figures.get("p95Seconds"))
+        yield from _maybe("retune_recovery_cost_per_1k", (when, currency), figures.get("costPer1k"))
     yield from _when("retune_recovery_promoted_timestamp_seconds", last.get("promotedAt"))
 
 

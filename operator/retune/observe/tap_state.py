@@ -68,6 +68,7 @@ def read_state(text: bytes, pod: ServingPod, model: str) -> TapReading:
         quota_requests=_count(quota.get("requests", 0), "quota.requests"),
         quota_bad=_count(quota.get("bad", 0), "quota.bad"),
         p95=_p95(mine.get("latency") or {}),
+        timed=_timed(mine.get("latency") or {}),
         shadow=_shadow(mine.get("shadow") or {}),
     )
 
@@ -168,6 +169,12 @@ def _p95(said: object) -> dict[str, float]:
         if p95 is not None:
             known[name] = _number(p95, f"latency.{name}.p95")
     return known
+
+
+def _timed(said: object) -> dict[str, int]:
+    """A tap that does not say over how many has an older version."""
+    named = _named(said, "latency", 8)
+    return {name: _count(_object(of or {}, name).get("n", 0), f"latency.{name}.n") for name, of in named}
 
 
 def _shadow(said: object) -> ShadowCount:

@@ -77,6 +77,9 @@ def test_a_job_is_described_with_its_triggers_its_drift_and_its_last_recovery() 
         "promotedAt": "2026-02-26T12:00:00Z",
         "seconds": 10800,
         "cost": "7.75",
+        "interventions": 2,
+        "before": {"p95Seconds": 1.37, "costPer1k": "0.42"},
+        "after": {"costPer1k": "0.40"},
     }
     found = job(drift=seen, recovery=recovery, examples={"counted": 10400, "corrections": 20, "trained": 10000})
     found["spec"]["triggers"] = {
@@ -91,4 +94,7 @@ def test_a_job_is_described_with_its_triggers_its_drift_and_its_last_recovery() 
     assert "Firing 0.31 0.2 3200" in text
     assert "Prometheus does not answer" in text
     assert "3:00:00" in text
+    assert "interventions 2" in text
+    assert "p95 1.37 s -> ?" in text
+    assert "cost per 1,000 answers 0.42" in text
     assert "7.75 EUR" in text

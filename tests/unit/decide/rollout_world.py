@@ -65,6 +65,7 @@ class Tap:
     loads: str = "Ready"
     obeys: bool = True
     p95: dict[str, float] = field(default_factory=dict)
+    timed: dict[str, int] = field(default_factory=dict)
     counters: dict[tuple[str, str, str], Counter] = field(default_factory=dict)
     routed: dict[str, tuple[int, int]] = field(default_factory=dict)
     windows: dict[str, list[tuple[float, int, int]]] = field(default_factory=dict)
@@ -152,6 +153,7 @@ class Tap:
             },
             quota_requests=self.spent,
             p95=dict(self.p95),
+            timed=dict(self.timed),
             shadow=self.shadow,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import strategies as st
 from tests.unit import make
 from tests.unit.decide.world import stored
 
-from retune.api import AttemptStage, Condition, FineTuneRunStatus, Resolved, RunPhase
+from retune.api import (
+    AttemptStage,
+    Condition,
+    FineTuneJobStatus,
+    FineTuneRunStatus,
+    Recovery,
+    Resolved,
+    RunPhase,
+    Trigger,
+    TriggerKind,
+)
 from retune.decide.actions import CreateChild, DeleteChild, RunDecision
 from retune.decide.conditions import find
 from retune.decide.facts import PodProgress, RunFacts, Stage
@@ -319,6 +330,32 @@ def test_every_end_of_a_run_that_had_pods_is_followed_by_a_report_that_knows_the
         (asked,) = reports(decision)
         assert json.loads(asked.status)["phase"] == decision.status.phase
         assert json.loads(asked.status)["attempts"][0]["stage"] == "Preflight"
+
+
+def answered_drift(run: str = make.RUN) -> tuple[RunFacts, FineTuneJobStatus]:
+    """A run that drift had started, promoted now; and the job's status once it has reckoned up `run`'s recovery."""
+    drift = Trigger(kind=TriggerKind.DRIFT, name="prompts", noticed_at=make.at(-3600))
+    facts = in_training(**over(make.trained()), spec=make.run_spec(trigger=drift))
+    ended = replace(facts, status=decide_run(facts).status)
+    recovery = Recovery(run=run, noticed_at=make.at(-3600), promoted_at=make.NOW, seconds=3600, interventions=2)
+    return ended, FineTuneJobStatus(recovery=recovery)
+
+
+def test_the_report_of_a_run_that_answered_drift_tells_the_recovery() -> None:
+    ended, job = answered_drift()
+    waits = decide_run(ended)
+    assert (reports(waits), waits.requeue_after) == ([], 1), "the job has not reckoned it up yet"
+    (asked,) = reports(decide_run(replace(ended, job=job)))
+    told = json.loads(asked.status)["recovery"]
+    assert (told["seconds"], told["interventions"]) == (3600, 2)
+
+
+def test_a_report_does_not_wait_for_ever_for_a_recovery_and_tells_no_other_runs() -> None:
+    ended, job = answered_drift(run="triage-9-ffff")
+    assert ended.status.ended_at is not None
+    late = replace(ended, job=job, now=ended.status.ended_at + timedelta(seconds=61))
+    (asked,) = reports(decide_run(late))
+    assert "recovery" not in json.loads(asked.status)
 
 
 def test_a_report_waits_until_the_training_pod_is_gone() -> None:

@@ -94,6 +94,19 @@ def test_a_recovery_is_told_in_seconds_and_money() -> None:
     assert world.value('retune_recovery_cost{currency="EUR",job="triage",namespace="support"}') == 3.2
 
 
+def test_a_recovery_tells_how_often_people_stepped_in_and_what_answers_took_and_cost() -> None:
+    world = World()
+    before, after = {"p95Seconds": 1.37, "costPer1k": "0.42"}, {"p95Seconds": 0.86}
+    recovery = {"seconds": 5400, "cost": "3.20", "interventions": 0, "before": before, "after": after}
+    world.job({}, {"budget": {"currency": "EUR"}, "recovery": recovery})
+    of = 'job="triage",namespace="support"'
+    assert world.value(f"retune_recovery_interventions{{{of}}}") == 0, "none is a figure, too"
+    assert world.value(f'retune_recovery_p95_seconds{{{of},when="before"}}') == 1.37
+    assert world.value(f'retune_recovery_p95_seconds{{{of},when="after"}}') == 0.86
+    told = [line for line in world.lines() if line.startswith("retune_recovery_cost_per_1k{")]
+    assert told == [f'retune_recovery_cost_per_1k{{currency="EUR",{of},when="before"}} 0.42'], "the other is not known"
+
+
 def test_new_examples_are_those_that_no_run_has_seen() -> None:
     world = World()
     known = {"counted": 700, "corrections": 25, "trained": 640}

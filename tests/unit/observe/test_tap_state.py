@@ -33,6 +33,7 @@ def test_what_the_contract_allows_is_read_whole() -> None:
     assert found.windows == {"errors": ((1790000010.0, 0, 14),)}
     assert (found.fallbacks, found.heaviest, found.quota_requests, found.quota_bad) == (3, 0.04, 301, 2)
     assert found.p95 == {"firstToken": 0.4}
+    assert found.timed == {"firstToken": 0, "response": 0}, "an older tap does not say of how many"
     assert found.shadow == ShadowCount(5, 1, 0, 3, 4)
 
 
@@ -69,6 +70,7 @@ WRONG: list[Raw] = [
     {"windows": {"errors": [[0, 0, 0]] * 1001}},
     {"shadow": {"sent": None}},
     {"latency": {"firstToken": {"p95": -1}}},
+    {"latency": {"candidate": {"n": 1.5, "p95": 1}}},
 ]
 
 

@@ -81,6 +81,7 @@ async def test_what_users_did_arrives_at_the_operator(running):
     assert sum(errors.values()) == 40
     assert found.routed["3:1"] == (errors["stable"], errors["canary"])
     assert found.p95["firstToken"] >= 0
+    assert (found.timed["response"], found.timed["candidate"]) == (errors["stable"], errors["canary"])
     assert sum(total for _, _, total in found.windows["errors"]) == errors["stable"]
 
 

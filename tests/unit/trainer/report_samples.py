@@ -488,6 +488,35 @@ def rolled_back() -> dict[str, Any]:
     }
 
 
+def recovered() -> dict[str, Any]:
+    """Drift had started it; it met its users and was promoted, in the second try and with one person's yes."""
+    whole = status()
+    rollout = {
+        "stage": "Baking",
+        "weight": 0,
+        "startedAt": "2026-03-14T08:31:00Z",
+        "expectedHours": 1.0,
+        "heldBecause": "PromotedByHand",
+        "message": "Promoted by its annotation retune.dev/promote: maria.keller@bank.example",
+        "before": {"p95Seconds": 1.37, "costPer1k": "0.418200"},
+        "after": {"p95Seconds": 0.86, "costPer1k": "0.402600"},
+        "evidenceAt": "2026-03-14T09:26:10Z",
+        "evidence": [
+            {"name": "overrides", "state": "Ok", "eValue": 0.02, "threshold": 400.0, "bad": 9, "total": 2402},
+        ],
+    }
+    recovery = {
+        "run": "support-triage-7",
+        "noticedAt": "2026-03-14T05:40:00Z",
+        "promotedAt": "2026-03-14T09:26:41Z",
+        "seconds": 13601,
+        "cost": "9.4312",
+        "interventions": 2,
+    }
+    trigger = {"kind": "Drift", "name": "prompts", "value": 0.31, "threshold": 0.2, "samples": 3200}
+    return {**whole, "trigger": trigger, "rollout": rollout, "recovery": recovery}
+
+
 def declined() -> dict[str, Any]:
     """The gold set had leaked; nothing was trained."""
     found = gates(data="Failed", leakage="Failed")

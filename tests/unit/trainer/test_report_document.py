@@ -61,6 +61,17 @@ def test_a_promoted_run_has_its_whole_story_in_the_document(store):
     assert found["remarks"] == []
 
 
+def test_a_recovery_is_in_the_document_with_what_answers_took_and_cost(store):
+    _, found = written(store, samples.recovered())
+    assert {key: found["recovery"][key] for key in ("seconds", "cost", "interventions")} == {
+        "seconds": 13601,
+        "cost": "9.4312",
+        "interventions": 2,
+    }
+    assert found["rollout"]["before"] == {"p95Seconds": 1.37, "costPer1k": "0.418200"}
+    assert found["rollout"]["after"] == {"p95Seconds": 0.86, "costPer1k": "0.402600"}
+
+
 def test_a_second_try_writes_the_same_bytes(store):
     put(store, "evaluation.json", samples.evaluation())
     written(store, samples.status())
@@ -254,6 +265,9 @@ def test_a_thinned_curve_keeps_its_ends_and_its_held_out_losses():
         (wording.money("NaN", "EUR"), wording.DASH),
         (wording.duration(8077), "2 h 14 min"),
         (wording.duration(59.6), "1 min"),
+        (wording.answer_time(0.0421), "42 ms"),
+        (wording.answer_time(1.2345), "1.23 s"),
+        (wording.answer_time(None), wording.DASH),
         (wording.moment("2026-03-14T10:26:41+01:00"), "2026-03-14 09:26 UTC"),
         (wording.moment("yesterday"), wording.DASH),
         (wording.words("EMAIL_ADDRESS"), "EMAIL_ADDRESS"),

@@ -19,6 +19,7 @@ ENDS = {
     "promoted": (samples.status(), samples.preflight(), samples.evaluation()),
     "rejected": (samples.rejected(), samples.preflight(), samples.evaluation(quality=0.78)),
     "declined": (samples.declined(), samples.preflight(leaked=14), None),
+    "recovered": (samples.recovered(), samples.preflight(), samples.evaluation()),
     "rolled back": (samples.rolled_back(), samples.preflight(), samples.evaluation()),
     "failed": (samples.failed(), None, None),
     "minimal": ({}, None, None),
@@ -128,6 +129,35 @@ def test_a_rollout_shows_what_each_stop_loss_counted_and_why_it_ended():
     assert "expected before it began: 2 h 30 min" in told
     assert "overrides Breached 1,204.400 (back at 400) 31 bad of 402 9 bad of 1,198" in told
     assert "Rollout" not in shown(*ENDS["rejected"]).text, "nobody has met it"
+
+
+def test_a_recovery_tells_its_time_its_cost_and_how_often_people_stepped_in():
+    text = shown(*ENDS["recovered"]).text
+    told = text[text.index("Recovery Drift") :]
+    assert told.startswith("Recovery Drift (prompts) was noticed at 2026-03-14 05:40 UTC, and this run was promoted at")
+    assert "From drift noticed to promotion 3 h 46 min" in told
+    assert "Cost of all runs in that time EUR 9.43" in told
+    assert "Interventions by people 2" in told
+    assert "Recovery" not in shown(*ENDS["promoted"]).text, "new examples had started it"
+
+
+def test_a_rollout_tells_what_answers_took_and_cost_before_and_after():
+    told = shown(*ENDS["recovered"]).text
+    assert "p95 of the whole answer 1.37 s 860 ms" in told
+    assert "Serving cost per 1,000 answers EUR 0.42 EUR 0.40" in told
+    taken_back = {**samples.rolled_back()["rollout"], "before": {"p95Seconds": 1.37}}
+    told = shown({**samples.rolled_back(), "rollout": taken_back}).text
+    assert f"p95 of the whole answer 1.37 s {wording.DASH}" in told
+    assert f"Serving cost per 1,000 answers {wording.DASH} {wording.DASH}" in told
+    assert "Before and after" not in shown(*ENDS["rolled back"]).text, "nothing of it is known"
+
+
+def test_a_recovery_without_serving_leads_nowhere():
+    status = samples.recovered()
+    del status["rollout"]
+    found = shown(status)
+    assert "Interventions by people 2" in found.text
+    assert "#rollout" not in [value for _, name, value in found.attributes if name == "href"]
 
 
 def test_the_figures_that_decide_come_first_with_their_units():

@@ -32,6 +32,7 @@ from retune_trainer.reporting.shapes import (
     Look,
     Numbers,
     Point,
+    Recovery,
     Rollout,
     Scores,
     Segment,
@@ -155,6 +156,7 @@ class Report(Part):
     confusion: Confusions
     examples: list[Example]
     rollout: Rollout | None
+    recovery: Recovery | None
     training: Curve
     evaluation_notes: list[str]
     attempts: list[Attempt]
@@ -214,6 +216,7 @@ def build(config: RunConfig, material: Material, image: str | None = None) -> Re
         confusion=evaluation.confusion if evaluation else Confusions(),
         examples=evaluation.examples if evaluation else [],
         rollout=status.rollout,
+        recovery=status.recovery,
         training=Curve(
             settings=evaluation.training.settings if evaluation else {},
             curve=thinned(evaluation.training.curve if evaluation else [], MOST_POINTS),

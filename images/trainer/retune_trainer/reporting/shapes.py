@@ -232,6 +232,23 @@ class StopLoss(Shape):
     phi: float | None = None
 
 
+class Figures(Shape):
+    """What answers took, seconds, and cost, in the run's currency."""
+
+    p95_seconds: float | None = None
+    cost_per_1k: str | None = Field(None, alias="costPer1k")
+
+
+class Recovery(Shape):
+    """From drift to this run's promotion, as the job has reckoned it up."""
+
+    noticed_at: str | None = None
+    promoted_at: str | None = None
+    seconds: float | None = None
+    cost: str | None = None
+    interventions: int | None = None
+
+
 class Rollout(Shape):
     """How the candidate met its users, where it stood when that ended. `weight`: percent."""
 
@@ -242,6 +259,8 @@ class Rollout(Shape):
     expected_hours: float | None = None
     held_because: str | None = None
     message: str | None = None
+    before: Figures | None = None
+    after: Figures | None = None
     evidence_at: str | None = None
     evidence: Annotated[list[StopLoss], BeforeValidator(_objects)] = Field(default_factory=list)
 
@@ -266,6 +285,7 @@ class Status(Shape):
     segments: Segments = Field(default_factory=list)
     segments_tested: int | None = None
     rollout: Rollout | None = None
+    recovery: Recovery | None = None
     cost: Cost = Field(default_factory=Cost)
     artifact: Identity | None = None
 

@@ -169,6 +169,13 @@ def duration(seconds: float | None) -> str:
     return " ".join(f"{number}{THIN}{name}" for number, name in units[first : first + 2] if number)
 
 
+def answer_time(seconds: float | None) -> str:
+    """How long an answer takes, to three digits: 420 ms, 1.24 s."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return DASH
+    return f"{1000 * seconds:.0f}{THIN}ms" if seconds < 1 else f"{float(f'{seconds:.3g}'):,g}{THIN}s"
+
+
 def device_time(seconds: float | None) -> str:
     """Seconds of devices, as hours where there are enough: 1.92 h."""
     if seconds is None:

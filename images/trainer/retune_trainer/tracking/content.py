@@ -154,6 +154,14 @@ def _metrics(report: Report) -> dict[str, float]:
         "cpuSeconds": report.cost.cpu_seconds,
         "seconds": report.timings.seconds,
     }
+    if report.recovery is not None:
+        found |= {"recovery.seconds": report.recovery.seconds, "recovery.interventions": report.recovery.interventions}
+        found["recovery.cost"] = _amount(report.recovery.cost)
+    for when in ("before", "after") if report.rollout else ():
+        figures = getattr(report.rollout, when)
+        if figures is not None:
+            found |= {f"rollout.{when}.p95Seconds": figures.p95_seconds}
+            found |= {f"rollout.{when}.costPer1k": _amount(figures.cost_per_1k)}
     for limit in report.rollout.evidence if report.rollout else []:
         counts = limit.model_dump(by_alias=True, exclude={"name", "state"})
         found |= {f"rollout.{limit.name}.{key}": value for key, value in counts.items()}

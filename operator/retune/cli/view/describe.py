@@ -1,5 +1,6 @@
 """All about a job or a run, in sections; what kubectl's own `describe` prints, in the order in which one asks."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from rich.console import RenderableType
@@ -171,13 +172,24 @@ def _recovery(last: Raw, budget: Raw) -> list[Row]:
     """The last time that a run made good for drift."""
     if not last:
         return []
+    currency = budget.get("currency") or ""
     noticed, promoted = moment(last.get("noticedAt")), moment(last.get("promotedAt"))
     return [
         ("noticed", f"{noticed:%Y-%m-%d %H:%M} UTC" if noticed else ""),
         ("made good", f"{promoted:%Y-%m-%d %H:%M} UTC by {last.get('run')}" if promoted else ""),
         ("took", clock(float(last.get("seconds") or 0))),
-        ("cost", money(last.get("cost") or "0", budget.get("currency") or "")),
+        ("cost", money(last.get("cost") or "0", currency)),
+        ("interventions", str(last.get("interventions") or 0)),
+        ("p95", _change(last, "p95Seconds", lambda value: f"{float(str(value)):.3g} s")),
+        ("cost per 1,000 answers", _change(last, "costPer1k", lambda value: money(value, currency))),
     ]
+
+
+def _change(last: Raw, figure: str, shown: Callable[[object], str]) -> str:
+    """A figure before and after; "" if neither is known."""
+    values = [(last.get(when) or {}).get(figure) for when in ("before", "after")]
+    said = ["?" if value is None else shown(value) for value in values]
+    return " -> ".join(said) if said != ["?", "?"] else ""
 
 
 def _attempts(found: Raw, now: datetime) -> RenderableType | None:

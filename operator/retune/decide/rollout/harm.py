@@ -11,6 +11,7 @@ from retune.decide.readings import TapReading
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.scene import arm_is
 from retune.decide.rollout.separate import unheard
+from retune.decide.rollout.stages import BACK_BY_HAND
 
 DOWN = 60.0  # s that no ready pod may have the candidate, while stable is there
 SHADOWS, SHADOW_SHARE = 20, 0.5  # fewest copies to judge by, and the share of them that may fail
@@ -38,7 +39,7 @@ def asked_back(course: Course) -> bool:
     asked = bool(facts.rollback) and facts.rollback != facts.job.rolled_back
     if asked and course.status.intent in _STOPPABLE:
         text = f"Rolled back because the job's annotation retune.dev/rollback asks for run {facts.rollback}."
-        course.decide(RolloutIntent.ROLL_BACK, "RollbackAsked", text)
+        course.decide(RolloutIntent.ROLL_BACK, BACK_BY_HAND, text)
     return False
 
 

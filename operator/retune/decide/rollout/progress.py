@@ -9,11 +9,12 @@ from math import isfinite
 from retune.api import Promotion, RolloutIntent, RunPhase, seconds
 from retune.decide.evidence.judge import expected_hours
 from retune.decide.naming import PROMOTE_ANNOTATION
+from retune.decide.rollout import figures
 from retune.decide.rollout.course import Course
 from retune.decide.rollout.harm import refused
 from retune.decide.rollout.scene import arm_is
 from retune.decide.rollout.separate import complaint, crashes, hosts
-from retune.decide.rollout.stages import after
+from retune.decide.rollout.stages import BY_HAND, after
 from retune.decide.rollout.traffic import in_force, lagging, share
 
 DEADLINE = 600.0  # s from when a pod is ready (or the candidate is to be loaded) until all must have it
@@ -45,7 +46,12 @@ def loading(course: Course) -> bool:
     text = f"Loaded and read back on {len(have)} of {len(pods)} pods."
     course.draft.condition("Loaded", "True", "Loaded", f"{text} {_expected(course, hours)}")
     course.first_met()
-    course.enter(course.stages[0], expected_hours=hours if hours is None or isfinite(hours) else None)
+    course.enter(
+        course.stages[0],
+        expected_hours=hours if hours is None or isfinite(hours) else None,
+        before=figures.before(course),
+        after=None,
+    )
     return True
 
 
@@ -149,9 +155,12 @@ def promoted_by_hand(course: Course) -> bool:
     if asked is None or not course.taps:
         return False
     by = f": {asked[:256]}" if asked else ""
-    return course.decide(
-        RolloutIntent.PROMOTE, "PromotedByHand", f"Promoted by its annotation {PROMOTE_ANNOTATION}{by}"
-    )
+    return _promote(course, BY_HAND, f"Promoted by its annotation {PROMOTE_ANNOTATION}{by}")
+
+
+def _promote(course: Course, reason: str, text: str) -> bool:
+    course.change(after=figures.after(course))
+    return course.decide(RolloutIntent.PROMOTE, reason, text)
 
 
 def verified(course: Course) -> bool:
@@ -198,7 +207,7 @@ def onwards(course: Course) -> bool:
             f"kubectl annotate finetunerun {run.name} -n {run.namespace} {PROMOTE_ANNOTATION}=NAME"
         )
         return course.hold("AwaitingApproval", text)
-    return course.decide(RolloutIntent.PROMOTE, "Promoted", _shown(course))
+    return _promote(course, "Promoted", _shown(course))
 
 
 def _not_yet(course: Course) -> tuple[str, str] | None:

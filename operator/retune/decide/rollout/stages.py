@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retune.api import Rollout, RolloutStatus, RunPhase, seconds
 
+BY_HAND, BACK_BY_HAND = "PromotedByHand", "RollbackAsked"  # reasons of ends that people decided on
 ROLLOUT_PHASES = frozenset({RunPhase.LOADING, RunPhase.SHADOW, RunPhase.PILOT, RunPhase.CANARY, RunPhase.BAKING})
 
 
