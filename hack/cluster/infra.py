@@ -48,6 +48,7 @@ def install(cluster: Cluster) -> None:
     helm += ["--set", "rollouts.feedbackWindow=5"]  # the demo's users object within two seconds, and it waits for them
     helm += ["--set", "rollouts.evidenceSeconds=2"]  # its canaries last a minute, not hours: the screen should follow
     helm += ["--set", "watch.pollSeconds=10"]  # its world changes within minutes
+    helm += ["--set", "notifications.existingSecret=retune-channels"]  # made by whoever wants to be told
     with step("installing the operator", about=15):
         output([*_kubectl(cluster), "apply", "-f", "-"], stdin=RESTRICTED.format(name=OPERATOR_NAMESPACE))
         try:

@@ -50,7 +50,7 @@ def prepare(kubectl: Kubectl, users: Users, console: Console) -> job.Wanted:
     wanted = job.ask_nothing(kubectl)
     console.print(f"  [green]✓[/] {wanted.how}", highlight=False)
     users.turn_to(RATE)
-    signals = Signals(console, users)
+    signals = Signals(console, users, time.time())
     for status in _looks(kubectl, users, lambda found: _usual_is_known(found.drift)):
         signals.show(status.drift)
     return wanted
@@ -89,8 +89,8 @@ def seen(found: Sequence[Answer], begin: float, end: float) -> Seen:
 class Signals:
     """Prints where the signals stand when one changes its state, and now and then what users see."""
 
-    def __init__(self, console: Console, users: Users, since: float | None = None) -> None:
-        """`since`: what users got from then on is shown (seconds since the epoch); None: not at all."""
+    def __init__(self, console: Console, users: Users, since: float) -> None:
+        """`since`: what users got from then on is shown (seconds since the epoch)."""
         self._console, self._users, self._since = console, users, since
         self._began = time.monotonic()
         self._states: dict[str, DriftState] = {}
@@ -102,10 +102,11 @@ class Signals:
             if self._states.get(one.name) is not one.state:
                 self._states[one.name] = one.state
                 self._say(_line(one))
-        if self._since is not None and time.monotonic() - self._shown >= SIGNALS_EVERY:
+        if time.monotonic() - self._shown >= SIGNALS_EVERY:
             self._shown = time.monotonic()
             found = seen(self._users.all, self._since, float("inf"))
-            self._say(f"users: {report.line(found.every)}; of the new kind: {report.line(found.new)}")
+            new = f"; of the new kind: {report.line(found.new)}" if found.new.requests else ""
+            self._say(f"users: {report.line(found.every)}{new}")
 
     def _say(self, text: str) -> None:
         passed = clock(time.monotonic() - self._began)

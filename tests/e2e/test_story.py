@@ -16,11 +16,13 @@ from hack.load.answers import Answer
 
 from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import Bucket, Prometheus
+from tests.e2e.receiver import Receiver
 from tests.e2e.served import ENDS, Served
 
 ROOT = Path(__file__).resolve().parents[2]
 BANKING = ROOT.parent / "shared/data/banking77"
 LONG = 900.0
+CHANNEL = "story"
 RATE = 3.0  # requests a second, of which vLLM answers some five with adapters on two cores
 
 
@@ -42,12 +44,22 @@ def served(shared_cluster: Cluster) -> Iterator[Served]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def receiver(shared_cluster: Cluster) -> Iterator[Receiver]:
+    """Whom the operator tells what the job wants to be told."""
+    made = Receiver(shared_cluster, CHANNEL)
+    made.start()
+    yield made
+    made.stop()
+
+
 def test_support_triage_trains_an_adapter_that_beats_its_base(
-    bucket: Bucket, prometheus: Prometheus, served: Served
+    bucket: Bucket, prometheus: Prometheus, served: Served, receiver: Receiver
 ) -> None:
     cluster, spec = served.cluster, triage()
     spec["triggers"]["newExamples"] = {"count": 1_000_000, "checkEvery": "1m"}  # counted, never enough
     spec["budget"] = {"currency": "EUR", "total": 5}
+    spec["notifications"] = [{"channel": CHANNEL, "on": ["Promoted", "DriftDetected"]}]
     run = served.change(spec)
 
     # While it trains, its progress is in the status and in Prometheus.
@@ -83,10 +95,11 @@ def test_support_triage_trains_an_adapter_that_beats_its_base(
     check_artifacts(bucket, status, run)
     job = eventually(lambda: j if (j := cluster.job("support-triage"))["status"]["phase"] == "Idle" else {})
     assert job["status"]["stable"]["digest"] == status["artifact"]["digest"]
+    receiver.of("run 1 promoted", f"Uplift {scores['uplift']:+.3g}", f"Cost {status['cost']['amount']}")
 
 
 def test_when_people_ask_for_something_new_a_run_starts_by_itself_and_makes_good(
-    bucket: Bucket, prometheus: Prometheus, served: Served
+    bucket: Bucket, prometheus: Prometheus, served: Served, receiver: Receiver
 ) -> None:
     cluster, spec = served.cluster, triage()
     first = served.stable()
@@ -140,6 +153,8 @@ def test_when_people_ask_for_something_new_a_run_starts_by_itself_and_makes_good
     assert float(recovery["cost"]) > 0
     here = f'{{namespace="{cluster.namespace}"}}'
     assert eventually(lambda: prometheus.series(f"retune_recovery_seconds{here}"), 60)
+    receiver.of("run 2 promoted", f"started by Drift {trigger['name']}", "Recovered")
+    receiver.of(f"drift {trigger['name']}", f"its threshold {trigger['threshold']:g}")
     print(
         f"noticed {noticed - began:.0f} s after it began; promoted {promoted - noticed:.0f} s after that; {trigger}; "
         f"new kind: {drifted.accuracy:.2f} → {made_good.accuracy:.2f}; recovery: {recovery}"
