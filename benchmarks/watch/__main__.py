@@ -46,7 +46,7 @@ from retune.observe.scalars import EVERY
 
 NAMESPACE = "watched"
 PORT = 9090
-SETTLES = 30.0  # s: until each job has had its second look; the first brings more than the others
+SETTLES = 60.0  # s: until each job has had its third look; with the first ones states change, and are written
 KIND = "FineTuneJob"
 
 
@@ -178,7 +178,7 @@ def watched(server: ApiServer, scratch: Path, asked: argparse.Namespace, url: st
     _answer_probes(cluster, count)
     time.sleep(SETTLES)
     found.append(bench.measure("watched, each its own query", seconds))
-    states = Counter((one["name"], one["state"]) for each in _jobs(cluster) for one in each["status"]["drift"])
+    states = Counter((one["name"], _stands(one)) for each in _jobs(cluster) for one in each["status"]["drift"])
     _watch(cluster, made, lambda _: "sum(rate(prometheus_http_requests_total[5m]))")
     time.sleep(EVERY)
     found.append(bench.measure("watched, one query for all", seconds / 2))
@@ -244,6 +244,11 @@ def _jobs(cluster: Cluster) -> list[dict[str, Any]]:
 def _ready(found: dict[str, Any]) -> bool:
     conditions = found.get("status", {}).get("conditions", [])
     return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+
+
+def _stands(one: dict[str, Any]) -> str:
+    """The state of a trigger; of one that is Unknown, why."""
+    return f"{one['state']} ({one.get('message', '')})" if one["state"] == "Unknown" else str(one["state"])
 
 
 def _watch(cluster: Cluster, made: list[Made], query: Callable[[int], str]) -> None:
