@@ -39,7 +39,7 @@ def triggers(query: str) -> list[Raw]:
     """One of each kind; none ever fires."""
     return [
         {"name": "prompts", "builtin": "PromptDrift", "threshold": 0.2, "for": "30m"},
-        {"name": "quality", "builtin": "QualityDrop", "threshold": 0.2, "for": "30m", "minSamples": 200},
+        {"name": "quality", "builtin": "QualityDrop", "threshold": 0.2, "for": "30m", "minSamples": 50},
         {"name": "overrides", "builtin": "OverrideRate", "threshold": 0.5, "for": "30m", "minSamples": 200},
         {"name": "own", "query": query, "threshold": 1e9, "for": "30m"},
     ]
