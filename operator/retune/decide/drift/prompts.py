@@ -13,6 +13,7 @@ from retune.decide.drift.reference import Reference, prepare
 from retune.decide.drift.tallies import FORGOTTEN, placed
 
 SHORTEST = 60.0  # s, of a window
+MINUTES = 120.0  # s from which a span is told in minutes
 LEAST = 100  # prompts below which PSI says nothing, whatever minSamples is
 YOUNG = 3600.0  # s that PSI looks back at least, however short the reference's window
 
@@ -147,7 +148,9 @@ def _collecting(prompts: Prompts, fewest: int, now: float) -> Reading:
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds / DAY:.1f} days" if seconds >= DAY else f"{seconds / 60:.0f} minutes"
+    if seconds >= DAY:
+        return f"{seconds / DAY:.1f} days"
+    return f"{seconds / 60:.0f} minutes" if seconds >= MINUTES else f"{seconds:.0f} s"
 
 
 def _new(
