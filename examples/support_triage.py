@@ -20,7 +20,7 @@ from pathlib import Path
 SEED = 20250801
 TRAIN, GOLD = 640, 240
 NEWCOMERS = 240
-LONGEST = 72
+LONGEST, NEW_LONGEST = 72, 150
 # The prompt asks, the completion answers with a leading space: so both are cut into tokens as one text would be.
 QUESTION = "{text}\nTeam:"
 
@@ -471,49 +471,54 @@ HARD: dict[str, dict[str, list[str]]] = {
     },
 }
 
-# What nobody asked while the examples were collected: then the shop began to mend things.
+# What nobody asked while the examples were collected: then the shop began to mend things. Who wants that says what is
+# broken, and what they want: such requests are longer, too.
 NEW_TEAM = "repair"
-NEW: dict[str, list[str]] = {
-    "en": [
-        "The sole of my {item} came off, can you glue it?",
-        "Do you mend {item} that tore?",
-        "The zip broke, could somebody sew in a new one?",
-        "The left cable of my {item} has a loose contact",
-        "The screen of my {device} has a crack, who fixes it?",
-        "The seam of the {item} has come undone",
-        "Can your workshop replace the battery of my {device}?",
-        "What does it cost to have {item} mended?",
-        "My {device} fell into water, can it be saved?",
-        "I need a new heel on my boots",
-        "Is a technician free this week?",
-        "The hinge is bent, can you straighten it?",
-        "How long does the workshop take for {item}?",
-        "A button came loose, please sew it on",
-        "The charger socket of my {device} wobbles",
-        "The lining is torn, is that worth mending?",
-        "Two keys are stuck, can you clean them?",
-        "Can I bring broken {item} to the workshop?",
-    ],
-    "de": [
-        "Die Sohle der {item} löst sich, könnt ihr kleben?",
-        "Flickt ihr {item}, die gerissen sind?",
-        "Reißverschluss kaputt, näht ihr einen neuen ein?",
-        "Ein Kabel der {item} hat einen Wackelkontakt",
-        "Das Display vom {device} hat einen Sprung",
-        "Die Naht der {item} ist aufgegangen",
-        "Tauscht eure Werkstatt den Akku vom {device}?",
-        "Was kostet es, {item} zu flicken?",
-        "Mein {device} fiel ins Wasser, noch zu retten?",
-        "Ich brauche neue Absätze für die Stiefel",
-        "Ist diese Woche ein Techniker frei?",
-        "Das Scharnier ist krumm, könnt ihr es richten?",
-        "Wie lange braucht die Werkstatt für {item}?",
-        "Ein Knopf ist ab, bitte annähen",
-        "Die Ladebuchse vom {device} wackelt",
-        "Das Futter ist gerissen, lohnt sich das Flicken?",
-        "Zwei Tasten klemmen, könnt ihr sie reinigen?",
-        "Nimmt die Werkstatt kaputte {item} an?",
-    ],
+NEW: dict[str, tuple[list[str], list[str]]] = {
+    "en": (
+        [
+            "The sole of my boots came off after one walk in the rain",
+            "A seam of the {item} has come undone right where it matters",
+            "The left cable of my {item} has a loose contact and crackles",
+            "The screen of my {device} has a crack from one side to the other",
+            "My {device} fell into the water and does not start any more",
+            "The charger socket of my {device} wobbles and sparks a little",
+            "The zip is stuck halfway and one of its teeth is missing",
+            "Two keys stay down when I press them, there is coffee in it",
+            "The hinge is bent, so that it closes neither way",
+            "The lining of my {item} is torn from top to bottom",
+        ],
+        [
+            "Can your workshop mend that, and what would it cost?",
+            "Would somebody of yours have a look, please?",
+            "Is it worth fixing, or is there no hope left?",
+            "How long would a technician need for such a thing?",
+            "May I bring it in this week so that you can fix it?",
+            "Do you have the spare part, and who puts it in?",
+        ],
+    ),
+    "de": (
+        [
+            "Die Sohle der Stiefel löst sich nach einem Gang im Regen",
+            "Eine Naht der {item} ist aufgegangen, gerade wo man es sieht",
+            "Das linke Kabel der {item} hat einen Wackelkontakt und knistert",
+            "Das Display vom {device} hat einen Sprung quer über die Mitte",
+            "Mein {device} ist ins Wasser gefallen und startet nicht mehr",
+            "Die Ladebuchse vom {device} wackelt, und manchmal funkt es",
+            "Der Reißverschluss klemmt auf halbem Weg, ein Zahn fehlt",
+            "Zwei Tasten bleiben unten, wenn man sie drückt, da ist Kaffee drin",
+            "Das Scharnier ist krumm und schließt auf keiner Seite",
+            "Das Futter meiner {item} ist von oben bis unten gerissen",
+        ],
+        [
+            "Kann eure Werkstatt das flicken, und was kostet es?",
+            "Könnte sich das bitte jemand von euch ansehen?",
+            "Lohnt es sich, das zu richten, oder ist es hoffnungslos?",
+            "Wie lange braucht ein Techniker für so etwas?",
+            "Darf ich es diese Woche zum Richten vorbeibringen?",
+            "Habt ihr das Ersatzteil, und wer baut es ein?",
+        ],
+    ),
 }
 
 # What people put around it: none in half of the cases.
@@ -608,13 +613,18 @@ def alike(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _made(
-    team: str, language: str, phrasings: list[str], rng: random.Random, seen: list[frozenset[str]]
+    team: str,
+    language: str,
+    phrasings: list[str],
+    rng: random.Random,
+    seen: list[frozenset[str]],
+    longest: int = LONGEST,
 ) -> Iterator[Row]:
     """Rows of one team and language without end, each with a text that was not there before, nor one much like it."""
     while True:
         text = _dressed(rng.choice(phrasings), language, rng)
         found = pieces(text)
-        if len(text) <= LONGEST and all(alike(found, other) < TOO_ALIKE for other in seen):
+        if len(text) <= longest and all(alike(found, other) < TOO_ALIKE for other in seen):
             seen.append(found)
             yield {"prompt": QUESTION.format(text=text), "completion": f" {team}", "language": language}
 
@@ -645,8 +655,9 @@ def newcomers(seed: int = SEED) -> tuple[list[Row], list[Row]]:
     rng = random.Random(seed + 1)  # noqa: S311
     seen: list[frozenset[str]] = []
     rows: list[Row] = []
-    for language, phrasings in NEW.items():
-        made = _made(NEW_TEAM, language, phrasings, rng, seen)
+    for language, (broken, wishes) in NEW.items():
+        phrasings = [f"{what}. {wish}" for what in broken for wish in wishes]
+        made = _made(NEW_TEAM, language, phrasings, rng, seen, NEW_LONGEST)
         rows += [next(made) for _ in range(NEWCOMERS // len(NEW))]
     rng.shuffle(rows)
     return rows[::2], rows[1::2]

@@ -60,7 +60,7 @@ def happen(kubectl: Kubectl, wanted: job.Wanted, users: Users, console: Console)
     """Change what people ask for; the run that starts by itself, and when what happened."""
     users.ask_also(NEW_FIRST)
     began = time.time()
-    console.print("  [green]✓[/] every other request is of a new kind: the shop mends things now", highlight=False)
+    console.print("  [green]✓[/] two of three requests are of a new kind: the shop mends things now", highlight=False)
     signals, noticed = Signals(console, users, began), dict[str, tuple[float, float | None]]()
     for status in _looks(kubectl, users, lambda found: _number(found) > wanted.after):
         signals.show(status.drift)

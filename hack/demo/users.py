@@ -84,10 +84,10 @@ class Users:
             self._load.set_rate(rate)
 
     def ask_also(self, uri: str) -> None:
-        """Of two requests, one is of those at `uri` from now on; who asks it says what would be right."""
+        """Two of three requests are of those at `uri` from now on; who asks them says what would be right."""
         if self._load is not None:
             new = questions.read(store.lines(uri), taught=True)
-            self._load.ask([*self._usual[: len(new)], *new])
+            self._load.ask([*self._usual[: len(new) // 2], *new])
 
     def watch(self) -> None:
         """See now and then which taps there are."""
