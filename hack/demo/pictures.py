@@ -17,7 +17,7 @@ def leave(folder: Path, runs: Sequence[Run], since: datetime) -> list[Path]:
     """Write `<run>.html` for each run that has a report, and `dashboards.html` from `since` to now; what was written.
 
     Raises:
-        ClusterError: no cluster is up.
+        ClusterError: no cluster is up, or the store does not answer.
         RefusedError: Prometheus does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from hack.cluster import backend, infra
+from hack.cluster.process import ClusterError
 from hack.demo.settings import STORE
 
 if TYPE_CHECKING:
@@ -39,9 +40,16 @@ def holds(client: S3Client, bucket: str, key: str) -> bool:
 
 
 def lines(uri: str) -> list[str]:
-    """The lines of a text object."""
+    """The lines of a text object.
+
+    Raises:
+        ClusterError: it is not there, or the store does not answer.
+    """
     bucket, key = parts(uri)
-    return connect().get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+    try:
+        return connect().get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+    except (ClientError, BotoCoreError) as error:
+        raise ClusterError(f"{uri} cannot be read: {error}") from error
 
 
 def clear(uri: str) -> None:

@@ -17,6 +17,8 @@ from hack.load.answers import Answer
 from hack.load.questions import Question
 
 STICKY, ARM, ID = "x-user-id", "x-retune-arm", "x-retune-id"
+AGAIN = 3
+"""How often an override is sent again after a 404: a pod has a second to find the one that gave the answer."""
 
 Objects = Callable[[Question, str, random.Random], bool]
 """Whether a user who asked this and got that text overrides the answer."""
@@ -38,6 +40,7 @@ class Plan:
         users: how many there are. Of one user, few requests a minute count as evidence, so have many.
         objects: when a user overrides an answer.
         moment: seconds from an answer to its override, at least and at most.
+        again: seconds from an override that found nobody who knows the answer until it is sent again.
         tokens: longest answer asked for.
         patience: seconds after which a user gives up.
         most: requests in flight; what would be more is counted as dropped, so that a dead server costs no memory.
@@ -50,6 +53,7 @@ class Plan:
     users: int = 400
     objects: Objects = to_what_is_wrong
     moment: tuple[float, float] = (0.5, 2.0)
+    again: float = 1.0
     tokens: int = 8
     patience: float = 30.0
     most: int = 64
@@ -57,7 +61,7 @@ class Plan:
 
 
 class Traffic:
-    """Users at work. `answers`, `dropped` and `feedback` (by HTTP status, 0: none came) only grow.
+    """Users at work. `answers`, `dropped` and `feedback` (overrides by their last HTTP status, 0: none) only grow.
 
     `questions` may be replaced at any time: from then on those are asked.
     """
@@ -142,11 +146,13 @@ class Traffic:
     async def _object(self, session: aiohttp.ClientSession, user: str, known: str, asked: Question) -> None:
         await asyncio.sleep(self._rng.uniform(*self.plan.moment))  # people need a moment to see it
         body = {"id": known, "override": True, **({"correction": asked.answer} if asked.taught else {})}
-        try:
-            async with session.post("/v1/feedback", json=body, headers={STICKY: user}) as answer:
-                self.feedback[answer.status] += 1
-        except (aiohttp.ClientError, TimeoutError):
-            self.feedback[0] += 1
+        status = await _told(session, user, body)
+        for _ in range(AGAIN):
+            if status != 404:
+                break
+            await asyncio.sleep(self.plan.again)
+            status = await _told(session, user, body)
+        self.feedback[status] += 1
 
     @staticmethod
     def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
@@ -154,3 +160,12 @@ class Traffic:
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+
+async def _told(session: aiohttp.ClientSession, user: str, body: dict[str, object]) -> int:
+    """The status that an override has; 0: no answer came."""
+    try:
+        async with session.post("/v1/feedback", json=body, headers={STICKY: user}) as answer:
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0

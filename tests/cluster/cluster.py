@@ -107,8 +107,8 @@ class Cluster:
         return sorted(items, key=lambda r: r["spec"]["number"])
 
     def first_run(self, job: str, number: int = 1) -> str:
-        """The name of run `number`, once it is there."""
-        return eventually(lambda: self.runs(job)[number - 1])["metadata"]["name"]
+        """The name of run `number`, once it is there, whatever has been pruned before it."""
+        return eventually(lambda: {r["spec"]["number"]: r for r in self.runs(job)}[number])["metadata"]["name"]
 
     def phase(self, run: str, phase: str, seconds: float = 20.0) -> Raw:
         """The run, once it is in `phase`."""

@@ -137,7 +137,7 @@ def operator(
     apiserver: ApiServer, chart: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
     """The operator, ready and leading; tests may restart it, and leave it running."""
-    arguments = [*chart["arguments"], "--retry-backoff=0", "--waiting-deadline=3", "--status-every=1"]
+    arguments = [*chart["arguments"], "--retry-backoff=0", "--waiting-deadline=8", "--status-every=1"]
     made = Operator(tmp_path_factory.mktemp("log"), "operator-0", arguments, chart["kubeconfig"]).start()
     try:
         eventually(made.leads, 60)

@@ -44,5 +44,11 @@ def test_a_lifecycle_takes_exactly_so_many_writes(cluster: Cluster, kubelet: Kub
     kubelet.ended(pod, 0, trained())
     cluster.phase(run, "Promoted")
     eventually(lambda: cluster.job("count")["status"]["phase"] == "Idle")
-    after = settled(operator)
-    assert {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)} == LIFECYCLE
+
+    def exactly(after: dict[str, int]) -> bool:
+        assert {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)} == LIFECYCLE
+        return True
+
+    # Nothing tells of a write that is still on its way: first all must have come, then no more may come.
+    eventually(lambda: exactly(operator.writes()), 60)
+    exactly(settled(operator))

@@ -28,7 +28,8 @@ from tests.cluster.gateway import (
 from tests.cluster.test_lifecycle import to_training
 
 ROLLOUT: Raw = {
-    "steps": [{"weight": 20, "hold": "3s"}, {"weight": 50, "hold": "1h"}],
+    # Some hundred requests must fit into the first step, one after the other.
+    "steps": [{"weight": 20, "hold": "20s"}, {"weight": 50, "hold": "1h"}],
     "promotion": "NoHarm",
     "minRequests": 20,
     "timeout": "2h",

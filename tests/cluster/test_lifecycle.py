@@ -188,7 +188,7 @@ def test_an_image_that_cannot_be_pulled_shows_while_waiting_and_ends_the_run(
     kubelet.waiting(cluster.pod(run, "preflight-1"), "ImagePullBackOff", 'Back-off pulling image "nowhere/x:1"')
     eventually(lambda: condition(cluster.run(run), "Admitted")["reason"] == "ImagePullBackOff")
     eventually(lambda: cluster.job("image")["status"]["phase"] == "Waiting")
-    said = condition(cluster.phase(run, "Failed"), "GatesPassed")
+    said = condition(cluster.phase(run, "Failed", 40), "GatesPassed")
     assert said["reason"] == "ImagePullBackOff"
     assert "nowhere/x:1" in said["message"]
     assert "spec.training.image" in said["message"]
@@ -266,8 +266,11 @@ def test_deleting_the_job_in_any_phase_leaves_nothing_behind(cluster: Cluster, k
     eventually(lambda: not cluster.runs("gone"), 40)
     eventually(lambda: not cluster.jobs(run), 40)
     eventually(lambda: not cluster.core.list_namespaced_pod(cluster.namespace).items, 40)
-    names = [c.metadata.name for c in cluster.core.list_namespaced_config_map(cluster.namespace).items]
-    assert run not in names
+
+    def maps() -> list[str]:
+        return [c.metadata.name for c in cluster.core.list_namespaced_config_map(cluster.namespace).items]
+
+    eventually(lambda: run not in maps(), 40)
 
 
 def test_a_running_run_keeps_its_snapshot_and_the_changed_spec_makes_the_next_run(
@@ -360,14 +363,7 @@ def test_history_keeps_as_many_runs_as_asked_for(cluster: Cluster, kubelet: Kube
     for number in (1, 2, 3):
         changed = {**spec()["training"], "seed": number}
         cluster.apply_job("history", spec(training=changed, history=history))
-        # run `number` is the newest one, whatever has been pruned before it
-        run = eventually(
-            lambda n=number: (
-                next(r["metadata"]["name"] for r in cluster.runs("history") if r["spec"]["number"] == n)
-                if any(r["spec"]["number"] == n for r in cluster.runs("history"))
-                else ""
-            )
-        )
+        run = cluster.first_run("history", number)
         kubelet.ended(cluster.pod(run, "preflight-1"), 64, failed("DatasetEmpty", "spec.dataset.train.uri", "empty"))
         cluster.phase(run, "Failed")
         kubelet.ended(cluster.pod(run, "report-1"), 0, REPORTED)

@@ -98,7 +98,7 @@ def test_a_leader_whose_lease_is_taken_stops_at_once(
     apiserver.run("patch", "lease", "retune", "-n", SYSTEM, "--type=merge", "-p", json.dumps(taken))
     try:
         assert operator.process is not None
-        assert operator.process.wait(20) == 1
+        assert operator.process.wait(40) == 1
         assert "was not renewed" in operator.log()
     finally:
         apiserver.run("delete", "lease", "retune", "-n", SYSTEM)

@@ -21,7 +21,7 @@ from hack.demo.settings import STORE
 from rich.console import Console
 
 import kubernetes
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, eventually
 from tests.e2e.quiet import Quiet
 
 _names = itertools.count(1)
@@ -109,6 +109,7 @@ def _namespace(api: kubernetes.client.ApiClient) -> str:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     core.create_namespace({"metadata": {"name": name, "labels": labels}})
     core.create_namespaced_secret(name, {"metadata": {"name": "store"}, "stringData": KEYS})
+    eventually(lambda: core.read_namespaced_service_account("default", name), 60)  # until then no pod is let in
     return name
 
 

@@ -88,9 +88,10 @@ class Served:
 
     def change(self, spec: Raw) -> str:
         """Apply a spec that makes another model; the name of the run that comes of it, once it is there."""
-        before = len(self.cluster.runs(self.job))
+        before = max((run["spec"]["number"] for run in self.cluster.runs(self.job)), default=0)
         self.cluster.apply_job(self.job, spec)
-        return self.cluster.first_run(self.job, before + 1)
+        later = eventually(lambda: [run for run in self.cluster.runs(self.job) if run["spec"]["number"] > before])
+        return str(later[0]["metadata"]["name"])
 
     def digest(self, run: str) -> str:
         """The identity of what a run made."""

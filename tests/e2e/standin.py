@@ -44,7 +44,7 @@ def spec(seed: int, replicas: int = 1, **rollout: Any) -> Raw:
     return {
         **tiny.spec(training=tiny.training(seed=seed), baseModel={"uri": BASE}),
         "triggers": {"haltAfterFruitlessRuns": 100},
-        "history": {"unsuccessful": 100},  # they are told apart by how many there are
+        "history": {"unsuccessful": 100},  # whoever looks afterwards finds them all
         "serving": tiny.serving(
             image=images.noted()["standin"],
             args=[],
@@ -110,7 +110,7 @@ class Shop(Served):
     def in_canary(self, run: str) -> None:
         """Return once every tap gives the candidate its share."""
         self.until(run, "Canary", seconds=STARTS)
-        eventually(lambda: set(self.weights().values()) == {SHARE})
+        eventually(lambda: set(self.weights().values()) == {SHARE}, STARTS)
 
     def _trained(self, run: str, uri: str, digest: str) -> None:
         """Write what preflight, gates and training would have left in the run's status."""

@@ -10,7 +10,7 @@ from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import KEYS, Bucket
 from tests.e2e.tiny import GOLD, TRAIN, spec, training
 
-LONG = 180.0
+LONG = 480.0
 ROW = '{"prompt": "Where is my card?", "completion": "card_arrival"}\n'
 FILES = {
     "malformed.jsonl": ROW * 6 + '{"prompt": "half a line\n' + ROW,

@@ -81,7 +81,7 @@ def spec(answer: str, seed: int = 7) -> Raw:
     """A full fine-tune that gives one answer, served behind the Gateway."""
     serving = tiny.serving(mode="Deployment", httpRoute={"parentRefs": [{"name": "gate"}]})
     del serving["optOutHeader"]  # takes a tap that has both models
-    rollout = tiny.rollout(steps=[{"weight": WEIGHT, "hold": "15s"}], bake="10s")
+    rollout = tiny.rollout(steps=[{"weight": WEIGHT, "hold": "30s"}], bake="10s")
     return tiny.served(answer, seed, method={"type": "Full"}, serving=serving, rollout=rollout)
 
 

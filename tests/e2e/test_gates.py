@@ -2,10 +2,12 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hack.cluster import images
 
+from retune.decide.budget import shown
 from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import Bucket
 from tests.e2e.tiny import spec, training
@@ -154,10 +156,19 @@ def test_a_run_goes_through_every_gate_and_trains_on_the_scrubbed_set(
         assert CARD not in text, name
     held_out = 300 - status["resolved"]["prepared"]["train"]["examples"]
     assert held_out == status["resolved"]["prepared"]["fresh"]["examples"] > 0
-    cost = float(status["cost"]["amount"])
-    assert cost > 0
-    spent = eventually(lambda: float(cluster.job("gated")["status"]["budget"]["spent"]))
-    assert spent == pytest.approx(cost, abs=0.005)
+
+    def paid() -> bool:
+        """Every second of its pods at the price that the run holds; what the job has spent is just that."""
+        found = cluster.run(run)
+        cost, price = found["status"]["cost"], Decimal(found["spec"]["prices"]["cpuHour"])
+        assert cost["cpuSeconds"] > 0
+        assert price > 0
+        exact = Decimal(str(cost["cpuSeconds"])) * price / 3600
+        assert abs(Decimal(cost["amount"]) - exact) <= Decimal("0.00005"), cost
+        assert cluster.job("gated")["status"]["budget"]["spent"] == shown(Decimal(cost["amount"]))
+        return True
+
+    eventually(paid, LONG)
 
 
 def test_a_prompted_model_that_is_good_enough_declines_before_any_training(

@@ -14,7 +14,7 @@ from tests.e2e.conftest import Bucket
 ROOT = Path(__file__).resolve().parents[2]
 # The image has no test runner; these are pure Python, and pytest needs no more.
 RUNNER = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
-LONG = 600.0
+LONG = 1800.0
 BEGIN = """
 import io, os, subprocess, sys, zipfile
 import boto3

@@ -7,7 +7,7 @@ from tests.cluster.cluster import Cluster, Raw, condition, eventually
 from tests.e2e.conftest import Bucket
 from tests.e2e.tiny import spec, training
 
-LONG = 300.0
+LONG = 600.0
 ENDS = ("Promoted", "Rejected", "Declined", "Failed")
 
 
@@ -54,15 +54,15 @@ def test_a_full_fine_tune_is_published_whole_and_the_next_run_is_compared_with_i
 def test_a_run_that_has_used_up_its_money_stops_at_a_checkpoint(cluster: Cluster, bucket: Bucket) -> None:
     endless = training(maxSteps=1_000_000, checkpointEverySteps=100_000, timeout="1h")
     endless["resources"]["requests"]["cpu"] = "500m"
-    # At the local price list's 0.04 an hour and core, about a minute.
-    cluster.apply_job("spent", spec(training=endless, budget={"perRun": "0.0004", "total": "1"}))
+    # At the local price list's 0.04 an hour and core, about two minutes: training must have begun by then.
+    cluster.apply_job("spent", spec(training=endless, budget={"perRun": "0.0008", "total": "1"}))
     run = cluster.first_run("spent")
     status = ended(cluster, run)
     assert status["phase"] == "Failed"
     said = condition({"status": status}, "Trained")
     assert said["reason"] == "BudgetExceeded"
-    assert "spec.budget.perRun (0.0004" in said["message"]
-    assert 0 < Decimal(status["cost"]["amount"]) <= Decimal("0.0004")
+    assert "spec.budget.perRun (0.0008" in said["message"]
+    assert 0 < Decimal(status["cost"]["amount"]) <= Decimal("0.0008")
     kept = bucket.list(f"s3://models/e2e/{cluster.namespace}/spent/{run}/checkpoints")
     assert any(name.endswith("complete.json") for name in kept), "it stopped in good order"
     status = eventually(lambda: s if (s := cluster.run(run)["status"]).get("reportUri") else {}, LONG)

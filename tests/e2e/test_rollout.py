@@ -27,7 +27,7 @@ MOVES = 420.0  # s, from there to the end of the rollout
 AT_ONCE = 60.0
 RATE = 3.0
 USERS = 50  # so few that each comes back during a rollout
-ROLLBACK = "retune.dev/rollback"
+ROLLBACK, PROMOTE = "retune.dev/rollback", "retune.dev/promote"
 JOB = "triage"
 
 
@@ -108,7 +108,8 @@ def taken_back(shop: Shop, run: str, before: str) -> None:
     evidence = {one["name"]: one for one in status["rollout"]["evidence"]}["overrides"]
     assert evidence["state"] == "Breached", status["rollout"]
     assert condition({"status": status}, "Safe")["reason"] == "StopLoss"
-    assert set(served.weights().values()) == {0}
+    weights = eventually(served.weights)
+    assert set(weights.values()) == {0}
     assert served.stable() == before
     for question in shop.asked[:10]:
         assert served.ask(question.prompt) == ("stable", GOOD)
@@ -177,7 +178,8 @@ def test_a_rollout_goes_on_after_the_operator_was_killed(shop: Shop, second: tup
     assert run != before
     eventually(lambda: shop.served.stable() == run)
     digest = shop.served.digest(run)
-    for state in shop.served.states().values():
+    states = eventually(shop.served.states)
+    for state in states.values():
         assert (state["arms"]["stable"]["digest"], state["weight"]) == (digest, 0)
 
 
@@ -195,8 +197,8 @@ def test_a_pod_that_restarts_in_mid_canary_gets_its_share_again(shop: Shop) -> N
     served = shop.served
     two = tiny.serving(replicas=2)
     stays: Raw = {**tiny.served(GOOD, seed=next(shop.seeds)), "serving": two}
-    # The step waits for its hold, however soon there is evidence: the new pod must come into it.
-    stays["rollout"] = tiny.rollout(steps=[{"weight": 50, "hold": "3m"}])
+    # The step lasts until it is ended here: the new pod must come into it, however long its server takes to start.
+    stays["rollout"] = tiny.rollout(steps=[{"weight": 50, "hold": "1h"}], timeout="2h")
     with shop.users() as got:
         run = served.change(stays)
         served.ready(2)
@@ -205,8 +207,10 @@ def test_a_pod_that_restarts_in_mid_canary_gets_its_share_again(shop: Shop) -> N
         gone = served.pods()[0]["metadata"]["name"]
         served.cluster.core.delete_namespaced_pod(gone, served.cluster.namespace)
         served.ready(2)
-        assert gone not in served.weights()
+        weights = eventually(served.weights)
+        assert gone not in weights
         eventually(lambda: sorted(served.weights().values()) == [50, 50], STARTS)
         served.until(run, "Canary", seconds=AT_ONCE)  # one pod that restarts is no harm
+        served.cluster.annotate("finetuneruns", run, {PROMOTE: "the tests"})
         served.until(run, "Promoted", seconds=MOVES)
     assert answers.by_arm(got)["canary"].accuracy is not None

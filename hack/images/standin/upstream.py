@@ -20,7 +20,7 @@ from aiohttp import web
 
 BASE = "base"
 CONFIG = "adapter_config.json"
-KNOBS = ("text", "tokens", "status", "fail")
+KNOBS = ("text", "tokens", "status", "fail", "pause")
 """What an adapter's configuration may ask for."""
 
 
@@ -40,6 +40,8 @@ class Behaviour:
     between: asyncio.Event | None = None
     # Share of its requests that are answered 500, evenly spread.
     fail: float = 0.0
+    # Seconds that its adapter takes to load.
+    pause: float = 0.0
     # A stream that goes on until the client leaves.
     endless: bool = False
     bulk: int = 0
@@ -120,6 +122,7 @@ class Upstream:
             return problem(500, "InternalServerError", "Call to add_lora method failed: corrupt")
         if self.check_paths and (found := told(Path(path))) is not None:
             self.behaviours[name] = found
+            await asyncio.sleep(found.pause)
         self.adapters[name] = path
         return web.Response(body=f"Success: LoRA adapter '{name}' added successfully.".encode())
 

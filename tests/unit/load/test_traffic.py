@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import pytest
@@ -12,21 +12,25 @@ from hack.load import answers, questions
 from hack.load.answers import Answer
 from hack.load.background import Background
 from hack.load.questions import Question
-from hack.load.traffic import Plan, Traffic
+from hack.load.traffic import AGAIN, Plan, Traffic
 
 ASKED = [Question("Where is my parcel?\nTeam:", " delivery"), Question("My card was charged twice\nTeam:", " billing")]
 
 
 class Served:
-    """Answers ` delivery` to everything, under a new id each time; `slow` requests wait until `go` is set."""
+    """Answers ` delivery` to everything, under a new id each time; `slow` requests wait until `go` is set.
 
-    def __init__(self, *, slow: bool = False, status: int = 200) -> None:
+    The first `lost` overrides of an answer find nobody who knows it.
+    """
+
+    def __init__(self, *, slow: bool = False, status: int = 200, lost: int = 0) -> None:
         self.asked: list[tuple[str, str]] = []
         self.overridden: list[str] = []
         self.taught: dict[str, str] = {}
         self.given: dict[str, str] = {}
         self.go = asyncio.Event()
         self.status = status
+        self.lost = lost
         if not slow:
             self.go.set()
         self._ids = itertools.count(1)
@@ -49,7 +53,7 @@ class Served:
         self.overridden.append(body["id"])
         if "correction" in body:
             self.taught[body["id"]] = body["correction"]
-        return web.Response(status=202)
+        return web.Response(status=404 if self.overridden.count(body["id"]) <= self.lost else 202)
 
 
 async def eventually(check: Callable[[], bool]) -> None:
@@ -88,6 +92,17 @@ async def test_users_override_what_is_wrong_and_nothing_else() -> None:
     assert len(served.overridden) == len(wrong)
     assert traffic.feedback == {202: len(wrong)}
     assert answers.summary(traffic.answers).right == len(served.given) - len(wrong)
+
+
+@pytest.mark.parametrize(("lost", "sent", "status"), [(2, 3, 202), (9, AGAIN + 1, 404)])
+async def test_an_override_that_found_nobody_is_sent_again_for_a_while_and_counts_once(
+    lost: int, sent: int, status: int
+) -> None:
+    served = Served(lost=lost)
+    traffic = await work(served, 400, 40, again=0.0)
+    wrong = {known for known, prompt in served.given.items() if prompt == ASKED[1].prompt}
+    assert Counter(served.overridden) == dict.fromkeys(wrong, sent)
+    assert traffic.feedback == {status: len(wrong)}
 
 
 async def test_a_slow_server_is_not_asked_less() -> None:
