@@ -353,9 +353,9 @@ def test_a_service_account_that_is_not_meant_for_it_is_refused(cluster: Cluster)
 
 
 def test_fields_that_are_not_acted_on_yet_are_said(cluster: Cluster) -> None:
-    cluster.apply_job("early", spec(serving={"corrections": {"collect": True}}))
+    cluster.apply_job("early", spec(training={**spec()["training"], "queueName": "team-a"}))
     eventually(lambda: condition(cluster.job("early"), "Supported")["status"] == "False")
-    assert "spec.serving.corrections" in condition(cluster.job("early"), "Supported")["message"]
+    assert "spec.training.queueName" in condition(cluster.job("early"), "Supported")["message"]
 
 
 def test_history_keeps_as_many_runs_as_asked_for(cluster: Cluster, kubelet: Kubelet) -> None:
