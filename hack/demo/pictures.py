@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hack.cluster import backend, infra
+from hack.cluster.process import ClusterError
+from hack.dashboards.asking import RefusedError
 from hack.dashboards.files import BOARDS, FOLDER
 from hack.dashboards.render import page
 from hack.demo import store
@@ -17,8 +19,7 @@ def leave(folder: Path, runs: Sequence[Run], since: datetime) -> list[Path]:
     """Write `<run>.html` for each run that has a report, and `dashboards.html` from `since` to now; what was written.
 
     Raises:
-        ClusterError: no cluster is up, or the store does not answer.
-        RefusedError: Prometheus does not answer.
+        ClusterError: no cluster is up, or the store or Prometheus does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -32,5 +33,8 @@ def leave(folder: Path, runs: Sequence[Run], since: datetime) -> list[Path]:
     boards = [json.loads((FOLDER / f"{name}.json").read_text()) for name in BOARDS]
     minutes = f"{max(1, round((now - since).total_seconds() / 60))}m"
     drawn = folder / "dashboards.html"
-    drawn.write_text(page(boards, url, {"namespace": NAMESPACE, "job": JOB}, now, since=minutes))
+    try:
+        drawn.write_text(page(boards, url, {"namespace": NAMESPACE, "job": JOB}, now, since=minutes))
+    except RefusedError as error:
+        raise ClusterError(f"the dashboards cannot be drawn: {error}") from error
     return [*written, drawn]
