@@ -69,7 +69,7 @@ def _third(cluster: kubectl.Kubectl, users: Users, console: Console, good: Told 
         after=change.seen(users.all, promoted, float("inf")),
         job=job.status(cluster),
     )
-    runs = [told.run for told in (good, bad, again) if told is not None]
+    runs = [job.reported(cluster, told.run.name) for told in (good, bad, again) if told is not None]
     papers = pictures.leave(OUT, runs, began)
     console.print("\n  [bold]The whole story[/]\n")
     ending.tell(console, whole, papers)

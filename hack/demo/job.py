@@ -10,8 +10,8 @@ from hack.cluster.process import ClusterError
 from hack.cluster.settings import OPERATOR_NAMESPACE
 from hack.demo import shuffled, store
 from hack.demo.kubectl import Kubectl, Object, conditions
-from hack.demo.run import read
-from hack.demo.settings import JOB, MANIFEST, NAMESPACE, POLL, RUN_PATIENCE
+from hack.demo.run import Run, read
+from hack.demo.settings import JOB, MANIFEST, NAMESPACE, POLL, REPORT_PATIENCE, RUN_PATIENCE
 
 from retune.api import FineTuneJobStatus, RunPhase
 from retune.decide.naming import RETRY_ANNOTATION
@@ -66,6 +66,23 @@ def ask_nothing(kubectl: Kubectl) -> Wanted:
 def status(kubectl: Kubectl) -> FineTuneJobStatus:
     """What has become of the job."""
     return FineTuneJobStatus.model_validate((kubectl.find("finetunejob", JOB) or {}).get("status") or {})
+
+
+def reported(kubectl: Kubectl, name: str) -> Run:
+    """A run that has ended, once its report is written; as it is, if that takes too long.
+
+    Raises:
+        ClusterError: it was deleted.
+    """
+    began = time.monotonic()
+    while True:
+        found = kubectl.find("finetunerun", name)
+        if found is None:
+            raise ClusterError(f"FineTuneRun {name} in {NAMESPACE} was deleted")
+        run = read(found)
+        if run.status.report_uri is not None or time.monotonic() - began > REPORT_PATIENCE:
+            return run
+        time.sleep(POLL)
 
 
 def _bad(kubectl: Kubectl, run: str) -> bool:

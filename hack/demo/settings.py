@@ -26,7 +26,7 @@ SEED_PATIENCE = 900.0
 """Seconds that the seed Job may take; on two cores it takes about a minute."""
 RUN_PATIENCE = 60.0
 """Seconds until the operator must have made the run that was asked for."""
-REPORT_PATIENCE = 60.0
+REPORT_PATIENCE = 90.0
 """Seconds that the report of a run that has ended is waited for."""
 SILENCE = 90.0
 """Seconds without an answer of the API server after which the demo gives up."""
