@@ -138,9 +138,9 @@ def served() -> tuple[Panel, ...]:
     asked = f"sum by (arm) (rate(retune_tap_requests_total{{{OF_MODEL}}}[$__rate_interval]))"
 
     def share(metric: str) -> Query:
-        return Query(
-            f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval])) / ({asked} > 0)", "{{arm}}"
-        )
+        # At most all: an override comes after its answer, and where answers end there would be more of it.
+        bad = f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval]))"
+        return Query(f"clamp_max({bad} / ({asked} > 0), 1)", "{{arm}}")
 
     def p95(metric: str) -> Query:
         buckets = f"rate(retune_tap_{metric}_seconds_bucket{{{OF_MODEL}}}[$__rate_interval])"
