@@ -137,10 +137,12 @@ def served() -> tuple[Panel, ...]:
     """What users get from each arm, by the taps' own counting."""
     asked = f"sum by (arm) (rate(retune_tap_requests_total{{{OF_MODEL}}}[$__rate_interval]))"
 
+    def each(metric: str) -> str:
+        return f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval])) / ({asked} > 0)"
+
     def share(metric: str) -> Query:
         # At most all: an override comes after its answer, and where answers end there would be more of it.
-        bad = f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval]))"
-        return Query(f"clamp_max({bad} / ({asked} > 0), 1)", "{{arm}}")
+        return Query(f"clamp_max({each(metric)}, 1)", "{{arm}}")
 
     def p95(metric: str) -> Query:
         buckets = f"rate(retune_tap_{metric}_seconds_bucket{{{OF_MODEL}}}[$__rate_interval])"
@@ -178,7 +180,7 @@ def served() -> tuple[Panel, ...]:
         lines(
             "Tokens of an answer",
             "Do the arms answer at the same length? A wordy candidate is slow and costs more.",
-            (share("tokens"),),
+            (Query(each("tokens"), "{{arm}}"),),
             colors=ARMS,
             width=8,
         ),
