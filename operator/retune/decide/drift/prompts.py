@@ -132,7 +132,8 @@ def reading(prompts: Prompts, threshold: float, needed: int | None, *, fewest: i
         said = f"the betting detector is sure: {bet}, which chance reaches once a year"
         return Reading(True, value, n, e_value, said)
     beyond = value is not None and value > threshold
-    return Reading(beyond, value, n, e_value, f"feature {feature} has moved most; {bet}")
+    moved = f"feature {feature} has moved most" if value else "no feature has moved beyond chance"
+    return Reading(beyond, value, n, e_value, f"{moved}; {bet}")
 
 
 def _collecting(prompts: Prompts, fewest: int, now: float) -> Reading:
