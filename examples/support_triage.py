@@ -618,6 +618,7 @@ def _made(
     phrasings: list[str],
     rng: random.Random,
     seen: list[frozenset[str]],
+    *,
     longest: int = LONGEST,
 ) -> Iterator[Row]:
     """Rows of one team and language without end, each with a text that was not there before, nor one much like it."""
@@ -657,7 +658,7 @@ def newcomers(seed: int = SEED) -> tuple[list[Row], list[Row]]:
     rows: list[Row] = []
     for language, (broken, wishes) in NEW.items():
         phrasings = [f"{what}. {wish}" for what in broken for wish in wishes]
-        made = _made(NEW_TEAM, language, phrasings, rng, seen, NEW_LONGEST)
+        made = _made(NEW_TEAM, language, phrasings, rng, seen, longest=NEW_LONGEST)
         rows += [next(made) for _ in range(NEWCOMERS // len(NEW))]
     rng.shuffle(rows)
     return rows[::2], rows[1::2]
