@@ -2,6 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard
 from hack.dashboards.boards import OF_JOB, OF_MODEL, board, of_one_job
+from hack.dashboards.job import share
 from hack.dashboards.panels import ARMS, GREY, MONEY, Column, Panel, Query, bars, lines, number, rows, states, word
 
 STATES = {"Ok": "green", "Breached": "orange", "Firing": "red", "Unknown": GREY}
@@ -130,15 +131,12 @@ def _recovered() -> tuple[Panel, ...]:
 
 def _after() -> tuple[Panel, ...]:
     stable = f'{OF_MODEL}, arm="stable"'
-    asked = f"sum by (arm) (rate(retune_tap_requests_total{{{OF_MODEL}}}[$__rate_interval]))"
-    # An override comes after its answer: where answers end, there would be more of it than all.
-    overridden = f"sum by (arm) (rate(retune_tap_overrides_total{{{OF_MODEL}}}[$__rate_interval]))"
     slow = f"sum by (le) (rate(retune_tap_latency_seconds_bucket{{{stable}}}[$__rate_interval]))"
     return (
         lines(
             "Overridden answers",
             "Do people correct the model more often, and less after the new one?",
-            (Query(f"clamp_max({overridden} / ({asked} > 0), 1)", "{{arm}}"),),
+            (share("overrides"),),
             "percentunit",
             colors=ARMS,
             width=8,

@@ -5,6 +5,7 @@ from hack.dashboards.boards import OF_JOB, OF_MODEL, board, of_one_job
 from hack.dashboards.fleet import OUTCOMES, PHASES
 from hack.dashboards.panels import ARMS, GREY, MONEY, Panel, Query, bars, lines, number, states, word
 
+ASKED = f"sum by (arm) (rate(retune_tap_requests_total{{{OF_MODEL}}}[$__rate_interval]))"
 ON_ITS_WAY = {
     "Pending": GREY,
     "Preflight": "purple",
@@ -133,16 +134,20 @@ def _training() -> tuple[Panel, ...]:
     )
 
 
+def share(metric: str) -> Query:
+    """Which share of answers a tap's counter has counted, by arm.
+
+    At most all: an override comes after its answer, and where answers end there would be more of it.
+    """
+    return Query(f"clamp_max({_each(metric)}, 1)", "{{arm}}")
+
+
+def _each(metric: str) -> str:
+    return f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval])) / ({ASKED} > 0)"
+
+
 def served() -> tuple[Panel, ...]:
     """What users get from each arm, by the taps' own counting."""
-    asked = f"sum by (arm) (rate(retune_tap_requests_total{{{OF_MODEL}}}[$__rate_interval]))"
-
-    def each(metric: str) -> str:
-        return f"sum by (arm) (rate(retune_tap_{metric}_total{{{OF_MODEL}}}[$__rate_interval])) / ({asked} > 0)"
-
-    def share(metric: str) -> Query:
-        # At most all: an override comes after its answer, and where answers end there would be more of it.
-        return Query(f"clamp_max({each(metric)}, 1)", "{{arm}}")
 
     def p95(metric: str) -> Query:
         buckets = f"rate(retune_tap_{metric}_seconds_bucket{{{OF_MODEL}}}[$__rate_interval])"
@@ -150,7 +155,7 @@ def served() -> tuple[Panel, ...]:
 
     return (
         lines(
-            "Requests", "How much do users ask of each arm?", (Query(asked, "{{arm}}"),), "reqps", colors=ARMS, width=8
+            "Requests", "How much do users ask of each arm?", (Query(ASKED, "{{arm}}"),), "reqps", colors=ARMS, width=8
         ),
         lines(
             "Answer complete, p95",
@@ -180,7 +185,7 @@ def served() -> tuple[Panel, ...]:
         lines(
             "Tokens of an answer",
             "Do the arms answer at the same length? A wordy candidate is slow and costs more.",
-            (Query(each("tokens"), "{{arm}}"),),
+            (Query(_each("tokens"), "{{arm}}"),),
             colors=ARMS,
             width=8,
         ),

@@ -29,12 +29,10 @@ class Change:
     Attributes:
         began: when people began to ask for something new.
         noticed: by trigger, its value when that was first seen beyond the threshold, and when.
-        started: when the run was there that this had started.
     """
 
     began: float
     noticed: dict[str, tuple[float, float | None]]
-    started: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def happen(kubectl: Kubectl, wanted: job.Wanted, users: Users, console: Console)
             if one.state in BEYOND:
                 noticed.setdefault(one.name, (time.time(), one.value))
     users.ask_also(NEW_LATER)  # what the new model is asked is not what it has been taught
-    return job.await_run(kubectl, wanted), Change(began, noticed, time.time())
+    return job.await_run(kubectl, wanted), Change(began, noticed)
 
 
 def linger(users: Users, console: Console) -> float:

@@ -7,8 +7,9 @@ from hack.cluster import images
 from kubernetes.client.exceptions import ApiException
 
 from tests.cluster.cluster import Cluster, Raw, eventually
+from tests.e2e.conftest import SYSTEM
 
-SYSTEM, SECRET = "retune-system", "retune-channels"
+SECRET = "retune-channels"
 PORT = 8000
 # Prints each message as one line.
 LISTEN = """

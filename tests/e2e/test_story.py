@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hack.demo import change
 from hack.demo.settings import NEW_FIRST, NEW_LATER
 from hack.load import answers, questions
 from hack.load.answers import Answer
@@ -165,8 +166,7 @@ def test_when_people_ask_for_something_new_a_run_starts_by_itself_and_makes_good
 
 def new_kind(found: list[Answer], begin: float) -> answers.Summary:
     """What stable answered to those who asked something new, from `begin` on (seconds since the epoch)."""
-    some = answers.since(list(found), begin)
-    return answers.summary(one for one in some if one.arm == "stable" and one.asked and one.asked.taught)
+    return change.seen(list(found), begin, float("inf")).new
 
 
 def check_artifacts(bucket: Bucket, status: Raw, run: str) -> None:

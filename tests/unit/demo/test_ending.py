@@ -90,7 +90,7 @@ def whole() -> Whole:
         Told(good, Timeline(), (), ANSWERS[:2]),
         Told(bad, Timeline(), (), ()),
         Told(again, Timeline(), (), ()),
-        Change(BEGAN + 100, {"mix": (BEGAN + 130, 0.41)}, BEGAN + 160),
+        Change(BEGAN + 100, {"mix": (BEGAN + 130, 0.41)}),
         seen(ANSWERS, BEGAN + 80, BEGAN + 100),
         seen(ANSWERS, BEGAN + 100, BEGAN + 300),
         seen(ANSWERS, BEGAN + 300, BEGAN + 400),

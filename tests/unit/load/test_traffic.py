@@ -4,13 +4,13 @@ import asyncio
 import itertools
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 from hack.load import answers, questions
 from hack.load.answers import Answer
-from hack.load.background import Background
 from hack.load.questions import Question
 from hack.load.traffic import AGAIN, Plan, Traffic
 
@@ -62,25 +62,30 @@ async def eventually(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def work(served: Served, rate: float, until: int, **changes: object) -> Traffic:
-    """Traffic that was stopped once the server had been asked `until` times."""
+@asynccontextmanager
+async def listening(served: Served) -> AsyncIterator[str]:
+    """The server's URL, as long as the block runs."""
     app = web.Application()
     app.router.add_post("/v1/completions", served.complete)
     app.router.add_post("/v1/feedback", served.feedback)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    changed = {"questions": ASKED, "users": 40, "moment": (0.0, 0.01), **changes}
-    plan = Plan(f"http://{host}:{port}", "triage", **changed)  # type: ignore[arg-type]
-    traffic, stop = Traffic(plan, rate), asyncio.Event()
-    running = asyncio.create_task(traffic.run(stop))
-    await eventually(lambda: len(served.asked) + traffic.dropped >= until)
-    stop.set()
-    served.go.set()
-    await running
+    yield f"http://{host}:{port}"
     await runner.cleanup()
+
+
+async def work(served: Served, rate: float, until: int, **changes: object) -> Traffic:
+    """Traffic that was stopped once the server had been asked `until` times."""
+    changed = {"questions": ASKED, "users": 40, "moment": (0.0, 0.01), **changes}
+    async with listening(served) as url:
+        traffic, stop = Traffic(Plan(url, "triage", **changed), rate), asyncio.Event()  # type: ignore[arg-type]
+        running = asyncio.create_task(traffic.run(stop))
+        await eventually(lambda: len(served.asked) + traffic.dropped >= until)
+        stop.set()
+        served.go.set()
+        await running
     return traffic
 
 
@@ -151,23 +156,16 @@ async def test_no_answer_at_all_is_an_error_of_no_arm() -> None:
 
 async def test_rate_zero_asks_nothing_and_a_new_rate_holds_at_once() -> None:
     served = Served()
-    app = web.Application()
-    app.router.add_post("/v1/completions", served.complete)
-    app.router.add_post("/v1/feedback", served.feedback)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    traffic, stop = Traffic(Plan(f"http://{host}:{port}", "triage", ASKED), 0), asyncio.Event()
-    running = asyncio.create_task(traffic.run(stop))
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert not served.asked
-    traffic.set_rate(500)
-    await eventually(lambda: bool(served.asked))
-    stop.set()
-    await running
-    await runner.cleanup()
+    async with listening(served) as url:
+        traffic, stop = Traffic(Plan(url, "triage", ASKED), 0), asyncio.Event()
+        running = asyncio.create_task(traffic.run(stop))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not served.asked
+        traffic.set_rate(500)
+        await eventually(lambda: bool(served.asked))
+        stop.set()
+        await running
 
 
 def test_quantiles_are_values_that_were_measured() -> None:
@@ -209,18 +207,15 @@ async def test_who_knows_what_would_be_right_says_so() -> None:
 
 async def test_what_is_asked_can_change_at_any_time() -> None:
     served = Served()
-    app = web.Application()
-    app.router.add_post("/v1/completions", served.complete)
-    app.router.add_post("/v1/feedback", served.feedback)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    with Background(Plan(f"http://{host}:{port}", "triage", ASKED, most=1), 200) as load:  # one after the other
+    async with listening(served) as url:
+        plan = Plan(url, "triage", ASKED, most=1, moment=(0.0, 0.01))  # one after the other
+        traffic, stop = Traffic(plan, 200), asyncio.Event()
+        running = asyncio.create_task(traffic.run(stop))
         await eventually(lambda: len(served.asked) > 20)
-        load.ask([Question("The sole came off\nTeam:", " repair")])
+        traffic.questions = [Question("The sole came off\nTeam:", " repair")]
         await eventually(lambda: any(prompt.startswith("The sole") for _, prompt in served.asked))
         began = len(served.asked)
         await eventually(lambda: len(served.asked) > began + 20)
+        stop.set()
+        await running
     assert {prompt for _, prompt in served.asked[began:]} == {"The sole came off\nTeam:"}
-    await runner.cleanup()
