@@ -9,10 +9,10 @@ them, whose 1/m is taken as their mean, as if the moments had the same prompts.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri
 
 from retune.decide.drift.evidence import WIDTH
 from retune.decide.drift.pool import Floats, Vectors
@@ -22,7 +22,6 @@ FEWEST = 500  # prompts from which on it says anything
 BLOCKS = 8
 BLOCK = 250  # prompts
 CHANCE = 0.001  # that at least one of the features exceeds its allowance, at one look
-ALLOWED: Floats = np.concatenate([[0.0], chdtri(np.arange(1, BINS), CHANCE / WIDTH)])  # by degrees of freedom
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +74,18 @@ def excess(blocks: tuple[Block, ...]) -> tuple[float, int]:
     p = (p + 0.5) / (n + 0.5 * BINS)
     q = (q / noise + 0.5) / (1 / noise + 0.5 * BINS)
     psi = ((p - q) * np.log(p / q)).sum(axis=1)
-    beyond = psi - (1 / n + noise) * ALLOWED[bins - 1]
+    beyond = psi - (1 / n + noise) * _allowed()[bins - 1]
     feature = int(np.argmax(beyond))
     return max(0.0, float(beyond[feature])), feature
+
+
+@cache
+def _allowed() -> Floats:
+    """The allowance's quantile for 0 to 9 degrees of freedom."""
+    from scipy.special import chdtri  # a sixth of the time that the operator needs to start: at first need
+
+    found: Floats = np.concatenate([[0.0], chdtri(np.arange(1, BINS), CHANCE / WIDTH)])
+    return found
 
 
 def _nearest(block: Block) -> Floats:

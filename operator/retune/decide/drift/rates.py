@@ -8,8 +8,6 @@ come in bursts are worth less than their number (`dispersion`); for them the rat
 from collections.abc import Sequence
 from itertools import pairwise
 
-from scipy.special import betaincinv
-
 LOOK = 30.0  # s
 ALPHA = LOOK / (365 * 86_400.0)
 WEIGHT = 20.0  # degrees of freedom that the prior 1 is worth, as in `evidence.dispersion`
@@ -19,11 +17,15 @@ FEWEST = 2  # bad answers in a pair that say anything
 
 def lower(bad: float, total: float, alpha: float) -> float:
     """The rate is below this with a chance of at most alpha. Counts need not be whole."""
+    from scipy.special import betaincinv  # a sixth of the time that the operator needs to start: at first need
+
     return 0.0 if bad <= 0 else float(betaincinv(bad, total - bad + 1, alpha))
 
 
 def upper(bad: float, total: float, alpha: float) -> float:
     """The rate is above this with a chance of at most alpha."""
+    from scipy.special import betaincinv
+
     return 1.0 if bad >= total else float(betaincinv(bad + 1, total - bad, 1 - alpha))
 
 

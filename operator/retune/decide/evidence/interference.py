@@ -6,7 +6,6 @@ rate in the hour before.
 """
 
 import numpy as np
-from scipy.special import betaincinv
 
 from retune.decide.evidence import eprocess
 from retune.decide.evidence.eprocess import Floats, Test
@@ -28,6 +27,8 @@ def limit(before: tuple[int, int], phi: float, max_ratio: float, alpha: float) -
     bad, total = before[0] / phi, before[1] / phi
     if total < FEWEST:
         return None
+    from scipy.special import betaincinv  # a sixth of the time that the operator needs to start: at first need
+
     upper = float(betaincinv(bad + 1, max(total - bad, 1e-9), 1 - alpha))
     return upper * max_ratio if upper * max_ratio < 1 else None
 
